@@ -76,7 +76,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
         return _seconds(value)
     try:
         wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("Date", ""))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return _DEFAULT
     return max(wait.total_seconds(), 0.0)
 

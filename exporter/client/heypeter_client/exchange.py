@@ -98,7 +98,7 @@ def _clean(token: str) -> str:
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         answer = json.loads(body)
         if isinstance(answer, dict):
             return answer
@@ -108,6 +108,6 @@ def _parsed(body: bytes) -> dict[str, Any]:
 def _retry_after(header: str, now: float) -> float:
     """Retry-After is seconds or a date: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after."""
     seconds = float(header) if header.isdecimal() else 0.0
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OverflowError):
         seconds = seconds or parsedate_to_datetime(header).timestamp() - now
     return min(max(seconds, 0.0), _RETRY_AFTER_MOST)

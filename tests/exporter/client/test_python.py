@@ -119,9 +119,19 @@ def test_events_wait_for_an_exporter_that_is_not_there_yet() -> None:
     assert client.stats()["retried"] == 1
 
 
+NO_DAY = "Wed, 99999999999 Oct 2099 07:28:00 GMT"  # Python raises OverflowError for it
+
+
 @pytest.mark.parametrize(
     ("header", "wait"),
-    [("7", 8.0), ("Thu, 01 Jan 1970 00:00:09 GMT", 10.0), ("0", 1.0), ("nonsense", 1.0), ("9999999", 301.0)],
+    [
+        ("7", 8.0),
+        ("Thu, 01 Jan 1970 00:00:09 GMT", 10.0),
+        ("0", 1.0),
+        ("nonsense", 1.0),
+        ("9999999", 301.0),
+        (NO_DAY, 1.0),
+    ],
 )
 def test_the_exporters_wish_to_wait_is_honoured(
     double: ExporterDouble, header: str, wait: float, monkeypatch: pytest.MonkeyPatch

@@ -354,6 +354,7 @@ async def test_what_is_not_limited_goes_on_alone_and_the_sdk_is_told(rig: Rig) -
         ({"Retry-After": "17"}, 17),
         ({"Retry-After": "soon"}, 60),
         ({"Date": "Mon, 23 Nov 2026 09:00:00 GMT", "Retry-After": "Mon, 23 Nov 2026 09:00:45 GMT"}, 45),
+        ({"Date": "Mon, 23 Nov 2026 09:00:00 GMT", "Retry-After": "Mon, 99999999999 Nov 2026 09:00:45 GMT"}, 60),
         ({"X-Sentry-Rate-Limits": "12::organization"}, 12),
         ({"X-Sentry-Rate-Limits": "x:session;error:key"}, 60),
         ({"X-Sentry-Rate-Limits": "9999999:session:key"}, 86_400),
