@@ -199,7 +199,7 @@ OUTAGES = (
         _more("exporter_storage_errors_total", 0.02),
     )),
     Outage("more events than can be remembered", 11, 17, 60, ("ExporterForgetsIds",), (
-        _more("exporter_dedup_early_forgets_total", 0.001, 'ids="server_events"'),
+        _more("exporter_dedup_early_forgets_total", 0.001, 'ids="server_batches"'),
     )),
     Outage("the receiver does not answer", 10, 9, 15, ("ReceiverDown",), (), down=("receiver",)),
     Outage(
