@@ -27,7 +27,7 @@ export interface Events {
   compliance_checked: { framework: "gdpr" | "pci_dss" | "soc2" | "iso27001" | (string & {}); control: string; passing: boolean };
   compliance_audited: { framework: "gdpr" | "pci_dss" | "soc2" | "iso27001" | (string & {}) };
   subject_request_closed: { kind: "access" | "erasure" | "rectification" | "portability" | "objection" | (string & {}); outcome: "success" | "failure" };
-  subject_requests_open: { kind: "access" | "erasure" | "rectification" | "portability" | "objection" | (string & {}); oldest: number | string | Date };
+  subject_requests_open: { kind: "access" | "erasure" | "rectification" | "portability" | "objection" | (string & {}); oldest?: number | string | Date };
   consent_decided: { consent: "analytics" | "marketing" | "functional" | (string & {}); decision: "granted" | "denied" };
   backup_finished: { database: string; outcome?: string };
   user_registered: { channel: "web" | "mobile" | "admin" | "partner" | (string & {}); plan?: string };
