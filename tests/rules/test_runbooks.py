@@ -28,7 +28,9 @@ RULES = [
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 # Of a Debian or Ubuntu host with the school's stack on it.
+INSTALLED = "/opt/heypeter/bin/heypeter-"  # by deploy/systemd/install.sh
 PROGRAMS = {
+    *(f"{INSTALLED}receiver", f"{INSTALLED}exporter", "cd", "sh"),
     *("amtool", "awk", "chronyc", "curl", "cut", "df", "dig", "dmesg", "docker", "du", "echo", "find", "free", "grep"),
     *(
         "head",
@@ -134,10 +136,11 @@ def test_a_page_asks_for_series_that_exist(page: Path, series: dict[str, frozens
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_a_page_calls_only_programs_that_we_know(page: Path) -> None:
-    for block in re.findall(r"```sh\n\s*(.*?)\n\s*```", page.read_text("utf-8"), re.DOTALL):
+    for commands in re.findall(r"```sh\n\s*(.*?)\n\s*```", page.read_text("utf-8"), re.DOTALL):
+        block = re.sub(r"<<'(\w+)'.*?\n *\1(?=\n|$)", "", commands, flags=re.DOTALL)  # what a program reads
         calls = re.sub(r"'[^']*'|\"[^\"]*\"|\d?>&?\S+", "''", block)  # what is quoted or led elsewhere is data
         for call in re.split(r"[|;&\n]+", calls):
-            words = call.split()
+            words = call.strip().removeprefix("sudo ").split()
             assert not words or words[0] in PROGRAMS, f"{page}: {words[0]} is not in PROGRAMS"
 
 
@@ -145,7 +148,8 @@ def test_our_own_commands_have_the_options_that_they_need() -> None:
     calls = 0
     for page in Path("docs/runbooks").glob("*.md"):
         text = " ".join(page.read_text("utf-8").split())
-        for name, *words in (call.split() for call in re.findall(r"python3? -m (receiver [^`|;&]*)", text)):
+        called = re.findall(rf"(?:python3? -m |{INSTALLED})(receiver [a-z][^`|;&]*)", text)
+        for name, *words in (call.split() for call in called):
             assert words[0] in COMMANDS, f"{page}: the {name} has no command {words[0]}"
             parser = argparse.ArgumentParser(prog=f"{page}: {name} {words[0]}")
             command(COMMANDS[words[0]]).add_arguments(parser)
