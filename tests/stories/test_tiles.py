@@ -273,7 +273,10 @@ def by_hand() -> dict[tuple[str, int], Callable[[Past], Numbers]]:
         (operations, 41): revenue,
         (operations, 45): happened("payment_failures_total", "reason"),
         (operations, 46): happened("payment_attempts_total", "provider"),
-        (oncall, 6): lambda past: {priority: oldest(past, priority) for priority in ("P1", "P2", "P3", "P4")},
+        (oncall, 6): lambda past: {
+            priority: max(0.0, oldest(past, priority) - response_time)
+            for priority, response_time in (("P1", 900.0), ("P2", 1800.0), ("P3", 7200.0), ("P4", 86400.0))
+        },
         (oncall, 25): lambda past: {
             name: n for priority in ("P1", "P2", "P3", "P4") for name, n in mean(past, "resolve", priority).items()
         },
