@@ -113,7 +113,7 @@ async def complete(folder: Path) -> AsyncIterator[Complete]:
         stores.disk.mkdir()
         with contextlib.ExitStack() as stack:
             stores.no_disk = stack.enter_context(mounted(stores.disk))
-            await stores.start(*EVERYTHING, *(["victoria"] if there() else []))  # stopped after its writer
+            await stores.start(*EVERYTHING, *(["victoria"] if there() else []))
             await until("Prometheus has seen the counters at 0", partial(stores.query, COUNTED))
             async with lively(stores):
                 await stores.answer_incidents()

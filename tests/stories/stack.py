@@ -61,7 +61,8 @@ class Stack:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for name in list(self._processes):
+        # Prometheus first: it does not end before it has written to another program what it has.
+        for name in sorted(self._processes, key=lambda name: name != "prometheus"):
             await self.stop(name)
         await self.session.close()
         await self.pagerduty.stop()

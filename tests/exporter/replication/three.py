@@ -121,6 +121,7 @@ class Three:
             if one.is_running:
                 with contextlib.suppress(Exception):
                     await one.end()
+        await asyncio.sleep(0.1)  # a connection accepted by a server that closes is closed when its peer has left
 
 
 def active(users: Sequence[str]) -> list[dict[str, Any]]:
