@@ -197,7 +197,7 @@ def read_secret(
 
 
 def _text_of(file: Path) -> str:
-    """Read a small file; OSError or UnicodeDecodeError. A pipe would keep us waiting for whoever writes into it."""
+    """Read a small file; OSError or UnicodeDecodeError. Opening a pipe would block until somebody writes to it."""
     with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
         if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
             raise OSError(0, "it is no file")
@@ -212,7 +212,7 @@ def _not_one_line(text: str, *, several: bool) -> str:
     if len(lines) > 1 and not several:
         return f"holds {len(lines)} lines; a secret is one line"
     if any(unicodedata.category(each) == "Cc" for line in lines for each in line):
-        return "holds a control character; write it anew as plain text"
+        return "holds a control character; write it again as plain text"
     return ""
 
 

@@ -471,6 +471,11 @@ async def acknowledge(store: PostgresStore, number: int) -> None:
     await store.apply(number, deciding(Acknowledge("linh", Origin.LINK), START), START)
 
 
+async def send_unwritten(sender: PostgresStore) -> None:
+    """Claim the one page that is owed, where that cannot be written down."""
+    assert len(await UnsettledOutbox(sender).claim("email", START, 8, 10)) == 1
+
+
 ENDS_THE_PAGE = [("page", "cancelled"), ("acknowledged", "pending")]
 
 
@@ -481,7 +486,7 @@ async def test_what_one_has_sent_in_an_outage_and_another_hears_answered_first_i
         await count(other)
         await sender.update(received(an_alert()), the_policy(), START)
         async with read_only(sender):
-            assert len(await UnsettledOutbox(sender).claim("email", START, 8, 10)) == 1
+            await send_unwritten(sender)
         await acknowledge(other, 1)
         assert owed(tmp_path) == ENDS_THE_PAGE
 
@@ -493,7 +498,7 @@ async def test_what_was_sent_in_an_outage_by_one_that_is_dead_is_ended_by_anothe
         await count(other)
         await sender.update(received(an_alert()), the_policy(), START)
         async with read_only(sender):
-            assert len(await UnsettledOutbox(sender).claim("email", START, 8, 10)) == 1
+            await send_unwritten(sender)
             await sender._writer.run(lambda _: sender._writing.finish())  # noqa: SLF001  # its session ends with it
             if notices.endswith("written"):
                 other._writing.cut()  # noqa: SLF001
@@ -556,7 +561,7 @@ async def test_what_nobody_can_have_sent_is_answered_without_a_word(tmp_path: Pa
         with refusing(tmp_path, "INSERT OR UPDATE ON last_commit", "no room' USING ERRCODE = '53100"):
             with pytest.raises(StoreOutageError):
                 await count(sender)
-            assert len(await UnsettledOutbox(sender).claim("email", START, 8, 10)) == 1
+            await send_unwritten(sender)
         for _ in range(2):
             await sender.be_present()
         await count(other)
@@ -574,7 +579,7 @@ async def test_all_know_what_was_sent_in_an_outage_also_after_vain_attempts_to_w
         await count(other)
         await sender.update(received(an_alert()), the_policy(), START)
         async with read_only(sender):
-            assert len(await UnsettledOutbox(sender).claim("email", START, 8, 10)) == 1
+            await send_unwritten(sender)
             for _ in range(2):
                 with pytest.raises(StoreOutageError):
                     await count(sender)
