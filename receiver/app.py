@@ -310,18 +310,18 @@ class Receiver:
         )
         handling = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
         self.store = self._build_store(own, handling)
+        self._watch, self._stuck = (
+            ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set),
+            Stuck(elapsed, self.metrics.stuck.set),
+        )
         self.actions, self.duty = (
-            Actions(self.store, self.current, clock, self.metrics.registry),
-            Duty(self.store, self.store.duty, self.current, clock),
+            Actions(self.store, self.current, clock, self.metrics.registry, self._stuck.took_nothing),
+            Duty(self.store, self.store.duty, self.current, clock, self._stuck.took_nothing),
         )
         self._board = Board(self.store, clock)
         # Positions of open pages are of one process: the next one finds pages of another, and lets them read again.
         self._streams = Streams(self._board, f"{int(clock().timestamp() * 1000):x}")
         self._elsewhere = Elsewhere(self.store, self._board, self._streams, self._wake_hooks)
-        self._watch, self._stuck = (
-            ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set),
-            Stuck(elapsed, self.metrics.stuck.set),
-        )
         self._sources = sources(config.alertmanager, config.alertmanagers)
         pictured = {name for name, (_, one) in self._sources.items() if one.prometheus_url}
         self._layout = Layout(config.site.name, pictured, {name for name, (_, one) in self._sources.items() if one.url})

@@ -4,10 +4,12 @@ import re
 from collections.abc import Callable, Container
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter
 
+from receiver.actions.taken import TellStuck, log_stuck, taken
 from receiver.channels.base import read_umbrella_key
 from receiver.incident.acts import act_of
 from receiver.incident.delivery import is_current
@@ -29,6 +31,7 @@ from receiver.incident.model import Decision, Ignored, Incident, Kind, Opening, 
 from receiver.incident.undo import moment_of
 from receiver.policy.current import Current
 from receiver.store.base import Member, Standing, Store, Trace
+from receiver.store.unreadable import UnreadableError
 
 # What receiver.channels.base.Message puts into buttons and into the keys of providers' incidents.
 _REFERENCE = re.compile(
@@ -79,6 +82,7 @@ class ActionResult(StrEnum):
     NOBODY = "nobody"  # no such person or team, or no way to reach them
     NOT_ATTACHABLE = "not_attachable"  # the other incident is over, attached itself, or this very one
     CHANGED = "changed"  # it is not as the program has read it
+    STUCK = "stuck"  # an error of the receiver's own keeps the incident from changing, or it cannot be read
 
 
 _ORIGINS = {
@@ -174,9 +178,15 @@ class Actions:
     """Applies what people do, and counts what became of it."""
 
     def __init__(
-        self, store: Store, current: Current, clock: Callable[[], datetime], registry: CollectorRegistry
+        self,
+        store: Store,
+        current: Current,
+        clock: Callable[[], datetime],
+        registry: CollectorRegistry,
+        stuck: TellStuck = log_stuck,
     ) -> None:
-        self._store, self._current, self.clock = store, current, clock
+        """``stuck`` is told of an incident that takes no answer, and of the error that is why."""
+        self._store, self._current, self.clock, self._stuck = store, current, clock, stuck
         text = "Answers of people, by where they came from and what became of them."
         self._counter = Counter("receiver_answers", text, ["source", "outcome"], registry=registry)
         for source in ActionSource:
@@ -203,7 +213,7 @@ class Actions:
         who is asked, is recorded by the key of the configured person that is meant. The incident comes back as it is.
         ALREADY: it was so before. It also stands for a resolve after the resolve and for an acknowledgement
         by somebody else, which are noted in the timeline. What is not as the person has seen it is refused in the same
-        transaction, and what is done is in the audit log by then.
+        transaction, and what is done is in the audit log by then. STUCK, and no incident: nothing has changed.
         """
         now, result = self.clock(), ActionResult.UNKNOWN
         routing, event = self._current.routing, self._told(source, event)
@@ -223,7 +233,9 @@ class Actions:
             return _without_echo(decision, request)
 
         parent, trace = event.to if isinstance(event, Attach) else 0, _trace(source, event, request, number)
-        incident = await self._store.answer(number, decide, now, request.lane, parent=parent, trace=trace)
+        answering = self._store.answer(number, decide, now, request.lane, parent=parent, trace=trace)
+        is_taken, incident = await taken(number, answering, self._stuck)
+        result = result if is_taken else ActionResult.STUCK
         self.count(source, result)
         return result, incident
 
@@ -243,7 +255,9 @@ class Actions:
             result = _result(before, decision, told)
             return decision
 
-        incident = await self._store.raise_by_hand(decide, now, _trace(source, told, request))
+        raising = self._store.raise_by_hand(decide, now, _trace(source, told, request))
+        is_taken, incident = await taken(0, raising, self._stuck)
+        result = result if is_taken else ActionResult.STUCK
         self.count(source, result)
         return result, incident
 
@@ -274,8 +288,7 @@ class Actions:
         """
         results = []
         for one in await self.find_all(key):
-            stored = await self._store.incident(one.incident)
-            concerned = read_umbrella_key(key) is None or (stored and _waits(stored[0], action))
+            concerned = read_umbrella_key(key) is None or await self._is(one.incident, partial(_waits, action))
             if concerned and (only is None or one.incident in only):
                 seen = Seen(lane=one.lane, generation=one.generation)
                 results.append((await self.apply(source, one.incident, action, actor, seen, form))[0])
@@ -287,12 +300,19 @@ class Actions:
         """Do to every incident behind a provider's key that is not over what somebody has done there; see above."""
         results = []
         for one in await self.find_all(key):
-            stored = await self._store.incident(one.incident)
-            concerned = stored is not None and (isinstance(event, Note) or _is_meant(stored[0], key))
+            concerned = await self._is(one.incident, _exists if isinstance(event, Note) else partial(_is_meant, key))
             if concerned and (only is None or one.incident in only):
                 request = Request(form=form, lane=one.lane, generation=one.generation)
                 results.append((await self.act(source, one.incident, event, request))[0])
         return tuple(results)
+
+    async def _is(self, number: int, concerned: Callable[[Incident], bool]) -> bool:
+        """Say whether an incident is concerned; one that cannot be read may be, and takes nothing anyway."""
+        try:
+            stored = await self._store.incident(number)
+        except UnreadableError:
+            return True
+        return stored is not None and concerned(stored[0])
 
     async def find_all(self, key: str) -> tuple[Member, ...]:
         """Give the incidents that a provider's dedup key stands for, and which time of them."""
@@ -328,13 +348,13 @@ class Actions:
         """Read the reference of a button or of a provider's incident; None if it is to no incident of ours.
 
         The number alone could be of another database: the receiver may have begun a new one, and another one may open
-        its incident of this number in the same second.
+        its incident of this number in the same second. One that cannot be read is taken for it: nothing changes there.
         """
         reference = Reference.read(text)
         if reference is None or reference.installation not in {None, await self._store.installation()}:
             return None
-        stored = await self._store.incident(reference.number)
-        return reference if stored and stored[0].opening.opened == reference.opened else None
+        opened = reference.opened
+        return reference if await self._is(reference.number, lambda one: one.opening.opened == opened) else None
 
 
 def _event(action: Action, actor: str, origin: Origin, seen: Seen) -> Answer:
@@ -393,12 +413,16 @@ def _result_of_act(before: Incident, decision: Decision, event: Answer) -> Actio
     return ActionResult.TAKEN if decision.changes(before) else ActionResult.ALREADY
 
 
-def _is_meant(incident: Incident, key: str) -> bool:
+def _exists(_incident: Incident) -> bool:
+    return True
+
+
+def _is_meant(key: str, incident: Incident) -> bool:
     """Say whether something that is done to an incident of the provider is done to this one, which may be a member."""
     is_member = read_umbrella_key(key) is not None
     return incident.state is not State.RESOLVED and not (is_member and incident.priority is Priority.P1)
 
 
-def _waits(incident: Incident, action: Action) -> bool:
+def _waits(action: Action, incident: Incident) -> bool:
     over = {State.RESOLVED} if action is Action.RESOLVE else {State.RESOLVED, State.ACKNOWLEDGED}
     return incident.priority is not Priority.P1 and incident.state not in over

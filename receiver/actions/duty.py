@@ -9,6 +9,7 @@ import msgspec
 
 from receiver.actions.answer import PLAIN, Request
 from receiver.actions.many import for_many
+from receiver.actions.taken import TellStuck, log_stuck, taken
 from receiver.incident.event import Paused, Resumed, TakenAwake
 from receiver.incident.group import maintenance
 from receiver.incident.machine import transition
@@ -41,8 +42,16 @@ class WindowRefused(StrEnum):
 class Duty:
     """Changes it, and lets ``current`` answer by it at once; ``refresh`` finds what another process has changed."""
 
-    def __init__(self, store: Store, duty: DutyStore, current: Current, clock: Callable[[], datetime]) -> None:
-        self._store, self._duty, self._current, self._clock = store, duty, current, clock
+    def __init__(
+        self,
+        store: Store,
+        duty: DutyStore,
+        current: Current,
+        clock: Callable[[], datetime],
+        stuck: TellStuck = log_stuck,
+    ) -> None:
+        """``stuck``: see Actions."""
+        self._store, self._duty, self._current, self._clock, self._stuck = store, duty, current, clock, stuck
         self._windows: dict[int, MadeWindow] = {}  # by number, as they were read last
         # Until when something may be decided by the windows of before: without one that is new, by one that is gone.
         self._pauses_until: datetime | None = None
@@ -194,7 +203,8 @@ class Duty:
     async def _tell(self, incident: Incident, event: Paused | Resumed | TakenAwake) -> None:
         routing, now = self._current.routing, self._clock()
         if incident.state is not State.RESOLVED:
-            await self._store.apply(incident.id, partial(transition, event=event, policy=routing, now=now), now)
+            decide = partial(transition, event=event, policy=routing, now=now)
+            await taken(incident.id, self._store.apply(incident.id, decide, now), self._stuck)
 
     def _key(self, name: str) -> str:
         return self._current.plain.directory.key(name) or name

@@ -33,6 +33,8 @@ class Refusal(StrEnum):
     LEFT = "left"  # the person is not configured any more
     NO_VERB = "no_verb"  # the form did not say which button was pressed
     STORE = "store"  # the database cannot be used
+    UNREADABLE = "unreadable"  # this incident cannot be read in it
+    STUCK = "stuck"  # an error of the receiver keeps the incident from changing
 
 
 class LinkError(Exception):

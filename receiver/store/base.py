@@ -48,6 +48,10 @@ class Outage(StrEnum):
     REPLACED = "replaced"  # the file or tables are gone or are others: what is written would be lost with this process
 
 
+class RejectedError(StoreError):
+    """The database refuses this very change, and nothing has happened; others may be made."""
+
+
 class StoreOutageError(StoreError):
     """It is the machine and not the change that is at fault: it may work again by itself, and others fail alike."""
 

@@ -22,6 +22,7 @@ from receiver.messages.standing import status_text
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 from receiver.store.silences import SilenceStore
+from receiver.store.unreadable import UnreadableError
 from receiver.web.access.viewer import ADDRESS, STILL_SIGNED_IN, Role, StillSignedIn, Viewer
 from receiver.web.charts import ChartRoutes
 from receiver.web.console import incident_page, now_page
@@ -38,7 +39,9 @@ _REFUSED = {
     ActionResult.OUTDATED: Refusal.OLDER,
     ActionResult.TOO_LATE: Refusal.TOO_LATE,
     ActionResult.ENDED: Refusal.ENDED,
+    ActionResult.STUCK: Refusal.STUCK,
 }
+_FAULTS = {Refusal.STORE, Refusal.UNREADABLE, Refusal.STUCK}  # of the receiver
 _UNDO = {Refusal.TOO_LATE, Refusal.ENDED}  # the link works, and the undo does not
 _GRANT = web.RequestKey("grant", Grant)
 _DIGEST = web.RequestKey("digest", DigestGrant)
@@ -109,6 +112,8 @@ class AnswerPages:
             return await handler(request)
         except LinkError as error:
             return self._refuse(request, error.person, error.refusal, 403)
+        except UnreadableError:
+            return self._refuse(request, person, Refusal.UNREADABLE, 503)
         except StoreError:
             return self._refuse(request, person, Refusal.STORE, 503)
 
@@ -224,6 +229,8 @@ class AnswerPages:
 
     async def _refused(self, request: web.Request, grant: Grant, refusal: Refusal) -> web.Response:
         """Say why, and how the incident stands by now."""
+        if refusal in _FAULTS:
+            return self._refuse(request, grant.person, refusal, 503)
         stored = await self._store.incident(grant.incident)
         reader = self._reader(request, grant.person)
         since = status_text(stored[0], reader, self._actions.clock()) if stored else ""
@@ -241,9 +248,10 @@ class AnswerPages:
     async def show_digest(self, request: web.Request) -> web.Response:
         """GET /answer/digest/{token}: the incidents of a digest and one button; changes nothing."""
         grant = request[_DIGEST]
-        incidents, installation = await self._of_digest(grant), await self._store.installation()
+        (incidents, lost), installation = await self._of_digest(grant), await self._store.installation()
         if not incidents:
-            return self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
+            refusal, status = (Refusal.UNREADABLE, 503) if lost else (Refusal.UNKNOWN, 404)
+            return self._refuse(request, grant.person, refusal, status)
 
         def link_of(incident: Incident) -> str:
             """Give the link of what the digest was of; empty for what has fired again since."""
@@ -257,7 +265,11 @@ class AnswerPages:
         in_order = sorted(incidents, key=urgency)
         rows = [(now_page.row_of(one, look.routing, look.reader, look.now), links[one.id]) for one in in_order]
         unanswered = sum(row.state == State.TRIGGERED and link != "" for row, link in rows)
-        return self._layout.page("digest.html", look, {"rows": rows, "unanswered": unanswered})
+        said = Said.read(request.query.get("said", ""))
+        notices = [said_text(said, None, look)] if said else []
+        notices += [look.reader.say("digest_unreadable", count=lost)] if lost else []
+        values = {"rows": rows, "unanswered": unanswered, "notices": notices}
+        return self._layout.page("digest.html", look, values)
 
     async def press_digest(self, request: web.Request) -> web.Response:
         """POST /answer/digest/{token} with verb=acknowledge: acknowledges what nobody has, then shows the page.
@@ -270,31 +282,40 @@ class AnswerPages:
         actor = grant.person or SOMEBODY
         unanswered = [
             one
-            for one in await self._of_digest(grant)
+            for one in (await self._of_digest(grant))[0]
             if one.state is State.TRIGGERED and grant.has_seen(one, self._valid_for)
         ]
         asked = Request(via="link", ip=request[ADDRESS])
-        await asyncio.gather(
+        answers = await asyncio.gather(
             *(
                 self._actions.act(ActionSource.LINK, one.id, Acknowledge(actor, Origin.LINK, one.opening), asked)
                 for one in unanswered
             )
         )
-        raise web.HTTPSeeOther(f"./{request.rel_url.name}")
+        stuck = sum(result is ActionResult.STUCK for result, _ in answers)
+        said = f"?{Said(Action.ACKNOWLEDGE.value, ActionResult.STUCK.value, stuck, many=True).query}" if stuck else ""
+        raise web.HTTPSeeOther(f"./{request.rel_url.name}{said}")
 
-    async def _of_digest(self, grant: DigestGrant) -> list[Incident]:
-        """Read the incidents of a digest; none if its numbers are of another database."""
-        stored = [await self._store.incident(number) for number in grant.incidents]
-        if not grant.is_ours(stored[0][0] if stored[0] else None, await self._store.installation()):
-            return []
-        return [one[0] for one in stored if one is not None]
+    async def _of_digest(self, grant: DigestGrant) -> tuple[list[Incident], int]:
+        """Read the incidents of a digest, and count what cannot be read; none if it is of another database."""
+        stored, lost = list[Incident | None](), 0
+        for number in grant.incidents:
+            try:
+                found = await self._store.incident(number)
+            except UnreadableError:
+                lost += 1
+            else:
+                stored.append(found[0] if found else None)
+        if not grant.is_ours(stored[0] if stored else None, await self._store.installation()):
+            return [], 0
+        return [one for one in stored if one is not None], lost
 
     def _refuse(
         self, request: web.Request, person: str, refusal: Refusal, status: int, since: str = ""
     ) -> web.Response:
         look, key = self._look(request, person, 0), "refused_undo" if refusal in _UNDO else "refused"
         reader = look.reader
-        note = reader.say("refused_call" if refusal is Refusal.STORE else "refused_note")
+        note = reader.say("refused_call" if refusal in _FAULTS else "refused_note")
         reason = reader.say(f"refused_{refusal.value}")
         values = {"heading": reader.say(key), "reason": reason, "since": since, "note": note}
         return self._layout.page("refused.html", look, values, status)

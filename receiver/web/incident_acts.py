@@ -150,6 +150,15 @@ _CONFLICTS = {
     ActionResult.NOBODY: "no such person or team, or no way to reach them; name one of the two",
 }
 
+STUCK = (
+    "an error of the receiver keeps this incident from changing, and nothing was stored; its log says why. "
+    "If it is urgent, call whoever is needed"
+)
+_NOT_RAISED = (
+    "an error of the receiver keeps it from paging anybody for this; its log says why. "
+    "If it is urgent, call whoever is needed"
+)
+
 
 class IncidentActs:
     """See the routes. ``view`` is what is answered of an incident."""
@@ -168,13 +177,15 @@ class IncidentActs:
         """POST /api/v1/incidents/{id}/{act} with a JSON object: idempotent, a note with an Idempotency-Key.
 
         What cannot be done as things are now is refused with 409, what cannot be done at all with 400. 412: with
-        If-Match, for an incident that has changed since it was read.
+        If-Match, for an incident that has changed since it was read. 503: an error of ours, and nothing has happened.
         """
         act = ACTS[request.match_info["action"]]
         body = await read(request, act.body)
         event = act.event(body, actor_of(request, body), self._actions.clock())
         asked = msgspec.structs.replace(request_of(request), unchanged=as_seen(request, self._view))
         result, incident = await self._actions.act(ActionSource.API, incident_number(request), event, asked)
+        if result is ActionResult.STUCK:
+            return problem(503, STUCK)
         return self._answer(result, incident) if incident is not None else unknown_incident(request)
 
     async def raise_(self, request: web.Request) -> web.Response:
@@ -183,6 +194,8 @@ class IncidentActs:
         actor = actor_of(request, body)
         event = Raise(actor, _API, body.text, person=body.person, team=body.team, priority=body.priority)
         result, incident = await self._actions.raise_by_hand(ActionSource.API, event, request_of(request))
+        if result is ActionResult.STUCK:
+            return problem(503, _NOT_RAISED)
         if incident is None:
             return problem(400, _CONFLICTS[ActionResult.NOBODY])
         status = 201 if result is ActionResult.TAKEN else 200

@@ -13,6 +13,7 @@ from receiver.web.access import erase_api
 Json = dict[str, Any]
 
 _TEXT: Json = {"type": "string"}
+_STUCK = "Stopping, or the database does not answer: ask again. Or an error of the receiver; the text says so."
 _ID: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
 _LOOKS: tuple[Json, ...] = tuple(
     {"name": name, "in": "query", "schema": schema}
@@ -165,10 +166,12 @@ def _api() -> Json:
         described |= _body(act.body, required=bool(_required(act.body)))
         described["responses"] |= _body_problems(incident_acts.LIMIT)
         described["responses"]["409"] = _problem("It cannot be done as things are now; the text says why.")
+        described["responses"]["503"] = _problem(_STUCK)
         paths[f"/api/v1/incidents/{{id}}/{action}"] = {"post": described}
     raised = _guarded("raiseIncident", "Page a person or a team with a text", _INCIDENT, [_KEY])
     raised |= _body(incident_acts.Raising, required=True)
     raised["responses"] |= _body_problems(incident_acts.LIMIT)
+    raised["responses"]["503"] = _problem(_STUCK)
     raised["responses"]["201"] = raised["responses"]["200"] | {"description": "Opened."}
     raised["responses"]["200"]["description"] = "Opened before, by a request with the same key."
     paths["/api/v1/incidents"]["post"] = raised

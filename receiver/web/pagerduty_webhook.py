@@ -110,6 +110,8 @@ class PagerDutyWebhook:
         if not results:
             self._actions.count(ActionSource.PAGERDUTY, ActionResult.IGNORED)
             log.debug("ignored a PagerDuty event of type %s", event.event_type[:60])
+        elif ActionResult.STUCK in results:  # sent again it would fail again, and end the subscription for all others
+            log.error("%s at PagerDuty: an incident takes no answer, see above", event.event_type[:60])
         elif ActionResult.OUTDATED in results:
             log.info("%s at PagerDuty is of an earlier episode, and changes nothing", event.event_type[:60])
 

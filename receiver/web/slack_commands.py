@@ -142,6 +142,8 @@ class SlackCommands:
         event = Raise(asked.who.key, Origin.SLACK, " ".join(words), person=person, team=team, priority=Priority.P1)
         request = Request(form=asked.command.trigger_id)
         result, incident = await self._actions.raise_by_hand(ActionSource.SLACK, event, request)
+        if result is ActionResult.STUCK:
+            return asked.say("refused_not_raised")
         if incident is None or result is ActionResult.NOBODY:
             return asked.say("console_said_nobody")
         whom = asked.reader.who(person) if person else asked.reader.say("console_team", team=team)
@@ -176,6 +178,8 @@ class SlackCommands:
         result, incident = await self._actions.act(
             ActionSource.SLACK, number, event, Request(form=asked.command.trigger_id)
         )
+        if result is ActionResult.STUCK:
+            return asked.say("refused_stuck")
         if incident is None:
             return asked.say("slack_no_incident", number=number)
         if result is ActionResult.OUT_OF_BOUNDS:

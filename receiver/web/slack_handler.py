@@ -20,6 +20,7 @@ from receiver.messages.i18n import Reader
 from receiver.messages.standing import status_text
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
+from receiver.store.unreadable import UnreadableError
 from receiver.web.console.acts import ACTS, Press
 from receiver.web.slack_commands import ACCEPT, SlackCommands
 from receiver.web.slack_payload import Field, Interaction, SlashCommand, View
@@ -104,8 +105,8 @@ class SlackHandler:
         async def guarded() -> None:
             try:
                 await work
-            except StoreError:
-                if not self._replies.tell(url, {"text": reader.say("slack_store")}):
+            except StoreError as error:
+                if not self._replies.tell(url, {"text": reader.say(_store_failed(error))}):
                     raise
 
         task = self._replies.keep(guarded())
@@ -136,7 +137,7 @@ class SlackHandler:
             ActionSource.SLACK, reference.number, action, who.key, _seen(reference)
         )
         if incident is None:
-            return {"text": reader.say("slack_unknown")}
+            return _refusal(result, incident, reader, self._actions.clock())
         told = _told(result, action, incident, reader, self._actions.clock())
         button = await self._actions.reference(incident)
         return {"text": told} if told else _next(result, button, incident, reader)
@@ -180,6 +181,8 @@ class SlackHandler:
         try:
             async with asyncio.timeout_at(deadline):
                 text = await self._show_form(payload, press, deadline)
+        except UnreadableError:
+            text = reader.say("refused_unreadable")
         except (SendError, StoreError, TimeoutError):
             text = reader.say("slack_no_form")
         self._replies.tell(payload.response_url, {"text": text} if text else {})
@@ -217,8 +220,8 @@ class SlackHandler:
             return {"response_action": "update", "view": said_view(reader.say("slack_slow"), reader)}
         try:
             return task.result()
-        except StoreError:
-            return _errors(ACT, reader.say("slack_store"))
+        except StoreError as error:
+            return _errors(ACT, reader.say(_store_failed(error)))
 
     async def _submit(self, payload: Interaction, view: View) -> Answer:
         meta, fields = Meta.read(view.private_metadata), view.fields()
@@ -238,6 +241,10 @@ class SlackHandler:
             return _errors(ACT, reader.say("slack_escalated"))
         refusal = _refusal(result, incident, reader, self._actions.clock(), shown_as=str)
         return _errors(where, str(refusal["text"])) if refusal else {}
+
+
+def _store_failed(error: StoreError) -> str:
+    return "refused_unreadable" if isinstance(error, UnreadableError) else "slack_store"
 
 
 def _errors(block: str, text: str) -> Answer:
@@ -260,7 +267,7 @@ def _refusal(
 ) -> Answer:
     """Say why it was not done; nothing if it was. What a form says is shown as it is, and so not escaped."""
     if incident is None:
-        return {"text": reader.say("slack_unknown")}
+        return {"text": reader.say("refused_stuck" if result is ActionResult.STUCK else "slack_unknown")}
     if result not in _REFUSED:
         return {}
     status = shown_as(status_text(incident, reader, now))

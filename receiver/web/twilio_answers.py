@@ -27,6 +27,7 @@ from receiver.messages.compose import reader_of
 from receiver.messages.i18n import Reader
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
+from receiver.store.unreadable import UnreadableError
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ _LIMIT = 64 * 1024  # bytes
 _FIELDS = 200
 _READ = 200  # characters of a reply
 _CODE = re.compile(r"\b(\d{1,17}) ?-?([A-Za-z]{3})\b", re.ASCII)
+_REFUSED = {ActionResult.OUTDATED: "twilio_outdated", ActionResult.STUCK: "refused_stuck"}
 _HANG_UP = "<Hangup/>"
 Form = dict[str, str]
 
@@ -76,8 +78,8 @@ class TwilioAnswers:
                 self._actions.count(self._source, ActionResult.OUTDATED)
                 return _message(reader.say("twilio_outdated", number=incident.id))
             text = await self._acknowledge(incident.id, incident.opening, person, reader, form)
-        except StoreError:
-            return _message(reader.say("refused_store"))
+        except StoreError as error:
+            text = reader.say(_failed(error))
         return _message(text)
 
     async def key(self, request: web.Request) -> web.Response:
@@ -98,8 +100,8 @@ class TwilioAnswers:
                 return _twiml(say(reader.say("console_said_unknown"), reader.language), _HANG_UP)
             opening = Opening(reference.opened, reference.episode)
             text = await self._acknowledge(reference.number, opening, person, reader, form)
-        except StoreError:
-            text = reader.say("refused_store")
+        except StoreError as error:
+            text = reader.say(_failed(error))
         return _twiml(say(text, reader.language), _HANG_UP)
 
     async def _acknowledge(self, number: int, seen: Opening, person: str | None, reader: Reader, form: Form) -> str:
@@ -112,8 +114,8 @@ class TwilioAnswers:
         origin = Origin.SMS if self._source is ActionSource.SMS else Origin.CALL
         asked = Request(via=self._source.value, form=f"{self._source.value}:{sid}" if sid else "")
         result, incident = await self._actions.act(self._source, number, Acknowledge(who, origin, seen), asked)
-        if result is ActionResult.OUTDATED:
-            return reader.say("twilio_outdated", number=number)
+        if result in _REFUSED:
+            return reader.say(_REFUSED[result], number=number)
         if incident is None:
             return reader.say("console_said_unknown")
         if incident.state is State.RESOLVED:
@@ -175,6 +177,10 @@ def _spelled(url: str) -> tuple[str, ...]:
     host = parts.netloc.removesuffix(f":{port}")
     rest = url.removeprefix(f"{parts.scheme}://{parts.netloc}")
     return f"{parts.scheme}://{host}{rest}", f"{parts.scheme}://{host}:{port}{rest}"
+
+
+def _failed(error: StoreError) -> str:
+    return "refused_unreadable" if isinstance(error, UnreadableError) else "refused_store"
 
 
 def _was_told(incident: Incident | None, number: str) -> bool:

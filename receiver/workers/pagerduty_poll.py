@@ -34,6 +34,7 @@ _LOOKED_BACK, _MOST_ENDED = timedelta(days=1), 500
 
 
 _LOG_PAGE = 100  # entries of an incident's log, the newest
+_NOTHING = {ActionResult.OUTDATED, ActionResult.STUCK}  # no answer
 _TOLD = {EntryKind.ASKED, EntryKind.UNACKNOWLEDGED}
 _CLOSE = timedelta(seconds=60)  # two moments that mean the same
 _When = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -163,7 +164,7 @@ class PagerDutyPoll:
     def _new(self, key: str, results: tuple[ActionResult, ...]) -> int:
         if results and set(results) == {ActionResult.OUTDATED}:
             self._outdated.add(key)  # it never becomes current again, and is read for a week
-        return sum(result is not ActionResult.OUTDATED for result in results)
+        return sum(result not in _NOTHING for result in results)
 
     async def _snoozed(self, ours: dict[int, Incident], theirs: _Incident) -> int:
         """Whoever has snoozed it there has snoozed it here: its log says that, as the end may be a time-out's."""

@@ -1,5 +1,6 @@
 """The loop that notices what became of the silences that were made from incidents: moved, replaced, or over."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from receiver.policy.current import Current
 from receiver.policy.matcher import match_all
 from receiver.store.base import Decide, Store
 from receiver.store.silences import MadeSilence, SilenceStore
+from receiver.store.unreadable import UnreadableError
 from receiver.workers.stuck import careless
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,8 @@ class SilenceWatch:
                 continue
             for one in running:
                 if one.source == source:
-                    await self._compare(one, known)
+                    with contextlib.suppress(UnreadableError):  # it is looked at again, and those behind it now
+                        await self._compare(one, known)
 
     async def _compare(self, ours: MadeSilence, known: Mapping[str, Known]) -> None:
         there = known.get(ours.id)

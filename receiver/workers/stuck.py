@@ -51,6 +51,10 @@ class Stuck:
         """Take in that what is due in an incident failed."""
         self._note(self._steps, number, error)
 
+    def took_nothing(self, number: int, error: Exception) -> None:
+        """Take in that an incident could not be told something."""
+        self._note(self._events, number, error)
+
     def succeeded(self, number: int) -> None:
         """Take in that what was due in an incident was done."""
         if self._steps and self._steps.pop(number, None) is not None:

@@ -23,7 +23,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import psycopg
 from psycopg import errors
 
-from receiver.store.base import Outage, StoreError, StoreOutageError
+from receiver.store.base import Outage, RejectedError, StoreError, StoreOutageError
 from receiver.store.postgres.connection import PostgresConnection
 from receiver.store.postgres.schema import VERSION, refuse_newer
 from receiver.store.sql.ahead import Ahead
@@ -63,6 +63,7 @@ WHERE locktype = 'advisory' AND granted AND classid = 'incident'::regclass::oid 
     AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - make_interval(secs => ?)
 """
+_REJECTED = {"22", "23", "P0"}  # classes: a value or a row that the tables do not take, or a trigger
 _NOT_OURS = {"26000", "42P05"}  # a prepared statement that a pooler has lost, or given to two
 _STALE = {*_NOT_OURS, "0A000"}  # or that an upgrade of the tables has made useless
 # https://www.postgresql.org/docs/current/errcodes-appendix.html; of a class, those that are not named by themselves.
@@ -492,7 +493,9 @@ def named(name: str, error: psycopg.Error) -> StoreError:
     outage = _outage(error)
     if outage is Outage.REPLACED:
         text += " (the tables are gone or are others: put them back, or restart the receiver)"
-    return StoreError(text) if outage is None else StoreOutageError(outage, text)
+    if outage is not None:
+        return StoreOutageError(outage, text)
+    return RejectedError(text) if (error.sqlstate or "")[:2] in _REJECTED else StoreError(text)
 
 
 def _outage(error: psycopg.Error) -> Outage | None:

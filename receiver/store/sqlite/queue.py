@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from receiver.store.base import Outage, StoreError, StoreOutageError
+from receiver.store.base import Outage, RejectedError, StoreError, StoreOutageError
 from receiver.store.sql.ahead import Ahead
 from receiver.store.sql.connection import Connection
 from receiver.store.sql.queue import Change, GroupCommit, log_turn
@@ -157,4 +157,6 @@ def _named(name: str, error: sqlite3.Error) -> StoreError:
     """Give our error for one of SQLite's; its extended codes hold the primary one in their low byte."""
     outage = _OUTAGES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
     text = f"{name}: {error}"
-    return StoreError(text) if outage is None else StoreOutageError(outage, text)
+    if outage is not None:
+        return StoreOutageError(outage, text)
+    return RejectedError(text) if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError) else StoreError(text)

@@ -49,6 +49,7 @@ _TEXTS = {
     ActionResult.OUT_OF_BOUNDS: "console_said_out_of_bounds",
     ActionResult.NOBODY: "console_said_nobody",
     ActionResult.NOT_ATTACHABLE: "console_said_not_attachable",
+    ActionResult.STUCK: "refused_stuck",
 }
 _ALL = {
     "acknowledge": "console_said_all_acknowledged",
@@ -56,7 +57,11 @@ _ALL = {
     "attach": "console_said_all_attached",
     "resolve": "console_said_all_resolved",
 }
-_ALL_UNCONFIRMED = "console_said_all_unconfirmed"
+# What is said of several, if it happened to one of them, in this order.
+_NOT_ALL = {
+    ActionResult.STUCK: "console_said_all_stuck",
+    ActionResult.UNCONFIRMED: "console_said_all_unconfirmed",
+}
 _OWNING = frozenset({"acknowledge", "snooze", "takeover"})
 
 Form = Mapping[str, str]
@@ -170,7 +175,8 @@ async def press(  # the event, and what the audit log says of it
 async def press_all(actions: Actions, look: Viewing, numbers: Iterable[int], act: str, form: Form) -> Said:
     """Do it to several: each is a transaction of its own, and counts if it changed something.
 
-    What still fires is not resolved: its own page asks first. How many such there are is said instead.
+    What still fires is not resolved: its own page asks first. How many such there are is said instead, and before
+    that, how many take no answer at all.
 
     The first of those that are attached is the one that they are attached to.
     """
@@ -179,16 +185,17 @@ async def press_all(actions: Actions, look: Viewing, numbers: Iterable[int], act
     if act == "attach":
         fields["to"], wanted = str(wanted[0]) if wanted else "", wanted[1:]
     results = await for_many(wanted, lambda number: press(actions, look, number, act, fields))
-    said = ActionResult.UNCONFIRMED if ActionResult.UNCONFIRMED in results else ActionResult.TAKEN
+    said = next((one for one in _NOT_ALL if one in results), ActionResult.TAKEN)
     return Said(act, said.value, results.count(said), many=True)
 
 
-async def raise_by_hand(actions: Actions, look: Viewing, form: Form) -> Incident | None:
-    """Page a person or a team with a text; None if there is nobody to page, or nothing to say."""
+async def raise_by_hand(actions: Actions, look: Viewing, form: Form) -> Incident | str:
+    """Page a person or a team with a text; why not, if there is nobody to page, or nothing to say."""
     kind, _, name = form.get("whom", "").partition(":")
     text, priority = form.get("text", "").strip()[:LONGEST_TEXT], form.get("priority", "")
+    nobody = look.reader.say("console_said_nobody")
     if not one_line(text, LONGEST_TEXT) or priority not in {plan.value for plan in look.routing.plans}:
-        return None
+        return nobody
     event = Raise(
         look.viewer.actor or SOMEBODY,
         Origin.CONSOLE,
@@ -198,7 +205,8 @@ async def raise_by_hand(actions: Actions, look: Viewing, form: Form) -> Incident
         priority=Priority(priority),
     )
     request = Request(via=look.viewer.via, ip=look.address, form=form.get("form", ""))
-    return (await actions.raise_by_hand(_source(look), event, request))[1]
+    result, incident = await actions.raise_by_hand(_source(look), event, request)
+    return incident or (look.reader.say("refused_not_raised") if result is ActionResult.STUCK else nobody)
 
 
 def _source(look: Viewing) -> ActionSource:
@@ -209,7 +217,7 @@ def said_text(said: Said, incident: Incident | None, look: Viewing) -> str:
     """Say it to the person who pressed; what the page itself shows needs no words."""
     reader = look.reader
     if said.many:
-        key = _ALL_UNCONFIRMED if said.result == ActionResult.UNCONFIRMED else _ALL.get(said.act, "")
+        key = _NOT_ALL.get(ActionResult(said.result)) or _ALL.get(said.act, "")
         return reader.say(key, count=said.number) if key else ""
     if said.act == MAINTENANCE:
         return reader.say("console_said_no_maintenance")

@@ -18,6 +18,7 @@ from receiver.incident.model import Incident
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 from receiver.store.silences import SilenceStore
+from receiver.store.unreadable import UnreadableError
 from receiver.web.access.viewer import Role
 from receiver.web.console import (
     calendar_feed,
@@ -110,6 +111,8 @@ class Console:
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
                 return await handler(request)
+            except UnreadableError:
+                return self._layout.problem(self._look(request, levels), "refused_unreadable", 503)
             except StoreError:
                 return self._layout.problem(self._look(request, levels), "refused_store", 503)
 
@@ -366,8 +369,8 @@ class Console:
             return self._layout.problem(look, "console_may_not_act", 403)
         form = dict(await read_fields(request, _MAX_FORM))
         incident = await raise_by_hand(self._actions, look, form)
-        if incident is None:
-            return self._raising(look, form, look.reader.say("console_said_nobody"), 422)
+        if isinstance(incident, str):
+            return self._raising(look, form, incident, 422)
         raise web.HTTPSeeOther(f"./incidents/{incident.id}")
 
     def _raising(self, look: Viewing, form: Mapping[str, str], wrong: str, status: int = 200) -> web.Response:
@@ -386,15 +389,22 @@ class Console:
         if request.headers.get("HX-Request") != "true":
             query = Filter.read(dict(parse_qsl(form.get("back", "")[:1000])), look.viewer.person).query
             raise web.HTTPSeeOther(f"{look.root}?{query}{'&' if query else ''}{said.query}")
-        stored = await asyncio.gather(*(self._store.incident(number) for number in numbers[:SHOWN]))
-        incidents = [one[0] for one in stored if one]
+        found = await asyncio.gather(*(self._found(number) for number in numbers[:SHOWN]))
+        incidents = [one for one in found if one is not None]
         page = self._look(request, 0)  # whose links count from where that page stands
         rows = [now_page.row_of(incident, page.routing, page.reader, page.now) for incident in incidents]
         concerned = incidents[0] if incidents and not said.many else None
         return answer(self._layout.write("acted.html", page, rows=rows, notice=said_text(said, concerned, page)))
 
     async def _concerned(self, said: Said | None) -> Incident | None:
-        stored = await self._store.incident(said.number) if said and not said.many else None
+        return await self._found(said.number) if said and not said.many else None
+
+    async def _found(self, number: int) -> Incident | None:
+        """Read an incident for a page that shows others as well."""
+        try:
+            stored = await self._store.incident(number)
+        except UnreadableError:
+            return None
         return stored[0] if stored else None
 
 

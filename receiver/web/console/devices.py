@@ -10,7 +10,7 @@ from aiohttp import web
 
 from process.settings import Secret
 from process.web import problem, read_body, whole_number
-from receiver.actions.answer import Actions, ActionSource, Request
+from receiver.actions.answer import ActionResult, Actions, ActionSource, Request
 from receiver.channels.base import SendError
 from receiver.incident.event import Acknowledge
 from receiver.incident.model import SOMEBODY, Failure, Origin
@@ -21,6 +21,7 @@ from receiver.store.access import AccessStore
 from receiver.store.audit import Act
 from receiver.store.base import Store, StoreError
 from receiver.store.push import MOST_DEVICES, DeviceState, PushStore, Subscription
+from receiver.store.unreadable import UnreadableError
 from receiver.web.access.guard import needs
 from receiver.web.access.viewer import ADDRESS, Role, Viewer
 from receiver.web.console.acts import Said, said_text
@@ -268,6 +269,8 @@ class Devices:
             return self._said(request, error.person or person, error.refusal, 403)
         except (msgspec.DecodeError, msgspec.ValidationError):
             return self._said(request, person, Refusal.INCOMPLETE, 403)
+        except UnreadableError:
+            return self._said(request, person, Refusal.UNREADABLE, 503)
         except StoreError:
             return self._said(request, person, Refusal.STORE, 503)
 
@@ -283,6 +286,8 @@ class Devices:
         event = Acknowledge(grant.person or SOMEBODY, Origin.PUSH, stored[0].opening)
         asked = Request(via="push", ip=request.get(ADDRESS, ""))
         result, incident = await self._actions.act(ActionSource.PUSH, grant.incident, event, asked)
+        if result is ActionResult.STUCK:
+            return self._said(request, grant.person, Refusal.STUCK, 503)
         look = self._as(request, grant.person, grant.incident)
         text = said_text(Said("acknowledge", result.value, grant.incident), incident, look)
         return web.json_response({"result": result.value, "text": text})

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from process.web import read_fields, whole_number
-from receiver.actions.answer import Actions, ActionSource, Request
+from receiver.actions.answer import ActionResult, Actions, ActionSource, Request
 from receiver.actions.duty import Duty
 from receiver.incident.event import Raise
 from receiver.incident.model import Origin, Priority
@@ -120,9 +120,11 @@ class MePage:
         event = Raise(key, Origin.CONSOLE, text, person=key, priority=Priority(priority), drill=True)
         asked = Request(via=look.viewer.via, ip=look.address, form=form.get("form", ""))
         try:
-            _, incident = await self._actions.raise_by_hand(ActionSource.CONSOLE, event, asked)
+            result, incident = await self._actions.raise_by_hand(ActionSource.CONSOLE, event, asked)
         except StoreError:
             return self._layout.problem(look, "refused_store", 503)
+        if result is ActionResult.STUCK:
+            return self._layout.problem(look, "refused_not_raised", 503)
         raise web.HTTPSeeOther(f"../incidents/{incident.id}" if incident is not None else "../me?said=nobody")
 
     @needs(Role.VIEWER)
