@@ -368,3 +368,66 @@ async def test_kills_and_stops_at_random_lose_nothing_and_change_no_order(
             await until("each change was posted", lambda: set(wanted) <= set(outside.sequence()))
             assert len(set(rung)) == len(rung)
             outside.posted_in_order(wanted)
+
+
+async def test_an_incident_that_takes_no_answer_at_one_takes_it_at_the_other(
+    programs: Programs, tmp_path: Path
+) -> None:
+    """As an update of one of them may have it; the other one is of the version before."""
+    slack = FakeSlack("xoxb", {"#alerts"})
+    await slack.start()
+    channel = {"token": "xoxb", "api_url": f"{slack.url}/api/"}
+    settings = {
+        "channels": {"slack": channel, "log": {}},
+        "people": {"linh": {"name": "Linh Tran", "slack": "#alerts"}},
+    }
+    path, said = "/api/v1/incidents/1/acknowledge", "an error of the receiver keeps this incident from changing"
+    async with Receivers(programs, tmp_path, settings) as two:
+        await two.kill(0)
+        await two.start(0, {"receiver.actions.answer.transition": 0.0})  # which cannot be called
+        await two.fire(0)
+        await until("it is paged", lambda: len(slack.messages) == 1)
+        for _ in range(3):
+            status, answer = await two.ask(0, "POST", path, {"actor": "linh"})
+            assert (status, said in answer["error"]) == (503, True)
+
+        async def is_shown() -> bool:
+            return await two.metric(0, "receiver_incidents_stuck") == 1
+
+        await until("it is shown", is_shown)
+        assert await two.metric(0, 'receiver_answers_total{outcome="stuck",source="api"}') == 3
+        assert (await two.ask(1, "POST", path, {"actor": "linh"}))[0] == 200
+        assert [one["acknowledged_by"] for one in await two.incidents(0)] == ["linh"]
+        assert two.alive == [*BOTH]
+    await slack.stop()
+
+
+async def test_an_incident_that_neither_can_read_is_refused_and_answered_once_it_can_be_read(
+    programs: Programs, tmp_path: Path
+) -> None:
+    slack = FakeSlack("xoxb", {"#alerts"})
+    await slack.start()
+    channel = {"token": "xoxb", "api_url": f"{slack.url}/api/"}
+    settings = {
+        "channels": {"slack": channel, "log": {}},
+        "people": {"linh": {"name": "Linh Tran", "slack": "#alerts"}},
+    }
+    async with Receivers(programs, tmp_path, settings) as two:
+        await two.fire(0)
+        with beside(tmp_path) as db:
+            ((doc,),) = db.execute("SELECT doc FROM incident WHERE id = 1").fetchall()
+            db.execute("UPDATE incident SET doc = ? WHERE id = 1", (b"{",))
+        for number in BOTH:
+            assert (await two.ask(number, "POST", "/api/v1/incidents/1/acknowledge", {"actor": "linh"}))[0] == 503
+            status, answer = await two.ask(number, "GET", "/api/v1/incidents/1")
+            assert (status, answer["error"]) == (503, "the incident 1 cannot be read; the log says why")
+        await two.fire(1)  # its group gets another one
+        await until("that is paged", lambda: len(slack.messages) == 1)
+        assert [one["id"] for one in await two.incidents(0)] == [2]
+        with beside(tmp_path) as db:
+            db.execute("UPDATE incident SET doc = ? WHERE id = 1", (bytes(doc),))
+        for number in BOTH:
+            assert (await two.ask(number, "GET", "/api/v1/incidents/1"))[1]["state"] == "triggered"
+        assert (await two.ask(1, "POST", "/api/v1/incidents/1/acknowledge", {"actor": "linh"}))[0] == 200
+        assert two.alive == [*BOTH]
+    await slack.stop()

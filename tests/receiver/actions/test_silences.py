@@ -20,7 +20,7 @@ from receiver.metrics import Metrics
 from receiver.store.silences import MadeSilence
 from receiver.workers.reconciler import Reconciler
 from tests.fakes.alertmanager import Alertmanager
-from tests.receiver.example_site import the_policy
+from tests.receiver.example_site import beside, the_policy
 from tests.receiver.silence_site import API, HOUR, Site, a_site
 
 pytestmark = pytest.mark.stack
@@ -217,6 +217,17 @@ async def test_an_end_while_the_alert_fires_is_in_the_timeline_once(site: Site) 
     (line,) = await site.lines(number, EntryKind.SILENCE_OVER)
     assert (line.data.silence, line.data.person, line.data.count) == (made.id, "linh", 1)
     assert [row.over_at for row in await site.silences.of_incident(number)] == [site.clock.now]
+
+
+async def test_one_of_an_incident_that_cannot_be_read_keeps_no_other_from_its_end(site: Site) -> None:
+    damaged, number = await site.fire("a"), await site.fire("b")
+    for one, host in ((damaged, "a"), (number, "b")):
+        await site.api.expire((await site.make(one, f'host="{host}"', *site.matchers)).id)
+    with beside(site.folder) as db:
+        db.execute("UPDATE incident SET doc = ? WHERE id = ?", (b"{", damaged))
+    await site.watch.run_once()
+    assert len(await site.lines(number, EntryKind.SILENCE_OVER)) == 1
+    assert [one.incident for one in await site.store.silences.running()] == [damaged]
 
 
 async def test_an_end_after_the_alert_is_no_news(site: Site) -> None:

@@ -1,5 +1,6 @@
 """A storm at PagerDuty: the first pages ring by themselves, the rest of a window is one incident there, an umbrella."""
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -13,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from process.settings import Secret
-from receiver.actions.answer import ActionResult, Actions, ActionSource
+from receiver.actions.answer import Action, ActionResult, Actions, ActionSource
 from receiver.channels.base import Failure, Message, SendError
 from receiver.channels.pagerduty import PagerDutyEvents, dedup_key
 from receiver.clients.http_api import open_session
@@ -37,10 +38,12 @@ from tests.receiver.example_site import (
     Clock,
     Recorder,
     an_alert,
+    beside,
     deciding,
     labelled,
     of_group,
     received,
+    refusing,
     the_current,
     the_policy,
 )
@@ -366,3 +369,31 @@ async def test_a_member_that_fires_again_rings_by_itself_and_leaves_nothing_open
     assert len(server.rung) == ALONE + 2
     assert set(server.alerts.values()) == {"resolved"}
     assert server.dropped == []
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_a_member_that_takes_no_answer_keeps_no_other_from_it(
+    rig: Rig, server: FakePagerDuty, session: aiohttp.ClientSession, tmp_path: Path, is_read: bool
+) -> None:
+    stuck, *others = (await rig.storm(ALONE + 3))[ALONE:]
+    person = {"type": "user_reference", "summary": "Aisha"}
+    held = {"incident_key": dedup_key(umbrella(rig)), "acknowledgements": [{"acknowledger": person}]}
+    alone = await rig.fire("alone", "critical")
+    (page,) = await rig.send()
+    key = dedup_key(page)
+    for name, one in (("P1", held), ("P2", {**held, "incident_key": key})):
+        server.incidents[name] = {**one, "id": name, "status": "acknowledged", "last_status_change_by": person}
+    poll = PagerDutyPoll(rig.actions, rig.store, Secret("rest-token"), session, server.url)
+    fault = refusing(tmp_path, "UPDATE ON incident", "no", f"NEW.id = {stuck}") if is_read else contextlib.nullcontext()
+    with fault:
+        if not is_read:
+            with beside(tmp_path) as db:
+                db.execute("UPDATE incident SET doc = ? WHERE id = ?", (b"{", stuck))
+        assert await poll.run_once() == len(others) + 1
+        for number in (*others, alone):
+            assert (await rig.incident(number)).acknowledged_by == "aisha"
+        results = await rig.actions.apply_to_key(
+            ActionSource.PAGERDUTY, str(held["incident_key"]), Action.RESOLVE, "aisha"
+        )
+        assert results == (ActionResult.STUCK, ActionResult.TAKEN, ActionResult.TAKEN)
+    poll.close()
