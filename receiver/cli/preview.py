@@ -155,7 +155,7 @@ def problems(folder: Path) -> list[str]:
             "first": False,
             "alerts": 1,
         }
-        sample(argparse.Namespace(**settings), Templates(folder, failed.append))
+        sample(argparse.Namespace(**settings), Templates(folder, failed.append)).write_html()
     strange = [path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name not in NAMES]
     unknown = [f"{folder / name}: no message uses it; the templates are {', '.join(NAMES)}" for name in strange]
     broken = [f"{one} (in a sample)" for one in dict.fromkeys(failed)]

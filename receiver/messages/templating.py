@@ -79,14 +79,16 @@ class Templates:
 
     def write(self, name: str, values: dict[str, object]) -> str:
         """Write one part of a message; it fails only if the built-in template does."""
-        if self._theirs is None or self._folder is None or not (self._folder / name).is_file():
+        if self._theirs is None or self._folder is None or name not in NAMES:
             return self._own.get_template(name).render(values, trouble=None)
+        trouble = None
         try:
-            return self._bounded(self._theirs.get_template(name), values)
-        except Exception as error:  # noqa: BLE001  # whatever a template of theirs does, the page goes out
+            if (self._folder / name).is_file():
+                return self._bounded(self._theirs.get_template(name), values)
+        except Exception as error:  # noqa: BLE001  # whatever a template of theirs does, or its disk, the page goes out
             self._failed(Failed.of(name, self._folder / name, error))
             trouble = {"template": name, "why": type(error).__name__}
-            return self._own.get_template(name).render(values, trouble=trouble)
+        return self._own.get_template(name).render(values, trouble=trouble)
 
     @staticmethod
     def _bounded(template: jinja2.Template, values: dict[str, object]) -> str:

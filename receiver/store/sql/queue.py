@@ -48,7 +48,7 @@ class GroupCommit:
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._urgent: deque[_Job] = deque()
         self._jobs: deque[_Job] = deque()
-        self._first = list[_Job]()  # before both
+        self._first = deque[list[_Job]]()  # before both, each in a transaction of its own
         self._guard = threading.Lock()
         self._scheduled = False
         self._kept_waiting = False  # what is not urgent, by the transaction before
@@ -68,7 +68,7 @@ class GroupCommit:
         """Make a change after all that wait now, in one transaction with them, and before all that come."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._guard:
-            self._first += [*self._urgent, *self._jobs, (change, future)]
+            self._first.append([*self._urgent, *self._jobs, (change, future)])
             self._urgent.clear()
             self._jobs.clear()
             self._schedule()
@@ -92,9 +92,6 @@ class GroupCommit:
             self._scheduled = True
             self.thread.submit(self._drain, asyncio.get_running_loop())
 
-    def _waiting(self) -> int:
-        return len(self._first) + len(self._urgent) + len(self._jobs)
-
     def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
         jobs = list[_Job]()
 
@@ -107,7 +104,7 @@ class GroupCommit:
         outcomes = self._together(choose)
         self._over()
         with self._guard:
-            self._scheduled = self._waiting() > 0
+            self._scheduled = bool(self._first or self._urgent or self._jobs)
             if self._scheduled:  # behind whatever reads have queued up meanwhile
                 self.thread.submit(self._drain, loop)
         loop.call_soon_threadsafe(_answer, jobs, outcomes)
@@ -129,8 +126,7 @@ class GroupCommit:
             while waiting and waiting[0][1].cancelled():  # nobody waits for it any more
                 waiting.popleft()
         if self._first:
-            first, self._first = self._first, []
-            return first
+            return self._first.popleft()
         self._kept_waiting = not self._kept_waiting and bool(self._jobs) and 0 < len(self._urgent) <= self._apart
         if self._kept_waiting:
             return [self._urgent.popleft() for _ in range(len(self._urgent))]
@@ -155,7 +151,9 @@ def _answer(jobs: list[_Job], outcomes: list[Any]) -> None:
     for (_, future), outcome in zip(jobs, outcomes, strict=True):
         if future.cancelled():
             continue
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, StopIteration):  # a future takes none, and those behind it would wait for ever
+            future.set_exception(RuntimeError("a change has raised StopIteration"))
+        elif isinstance(outcome, Exception):
             future.set_exception(outcome)
         else:
             future.set_result(outcome)

@@ -294,11 +294,15 @@ def test_check_renders_the_templates_of_the_folder(tmp_path: Path, capsys: Captu
     folder = tmp_path / "templates"
     folder.mkdir()
     (folder / "message.txt").write_text("{{ nothing }}", "utf-8")
+    (folder / "message.html").write_text("{{ 1 / 0 }}", "utf-8")
+    (folder / "bundle.html").write_text("{{ rows.nothing }}", "utf-8")
     (folder / "mesage.html").write_text("x", "utf-8")
     path = edited(tmp_path, "roles:\n", "templates: {dir: templates}\nroles:\n")
     assert main(["check", "--config.file", str(path)]) == 1
     errors = capsys.readouterr().err
     assert "message.txt:1: 'nothing' is undefined (in a sample)" in errors
+    assert "message.html:1: division by zero (in a sample)" in errors
+    assert "bundle.html:1: " in errors
     assert "Traceback" not in errors
     assert "mesage.html: no message uses it" in errors
 

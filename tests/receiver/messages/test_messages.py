@@ -182,6 +182,20 @@ def test_a_template_that_fails_costs_no_page_and_says_so(tmp_path: Path, text: s
     )
 
 
+def test_a_folder_that_cannot_be_read_costs_no_page(tmp_path: Path) -> None:
+    failed: list[Failed] = []
+    message = one(Templates(tmp_path / ("x" * 300), failed.append))  # a name that is too long, as a disk that is gone
+    assert message.text.startswith("12% of requests fail.")
+    assert "12% of requests fail." in message.html
+    assert [one.name for one in failed] == ["message.txt", "message.html"]
+
+
+def test_a_file_that_no_message_uses_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "handover.html").write_text("x", "utf-8")
+    values: dict[str, object] = {"language": "en", "headline": "h", "sections": [], "url": "/", "say": SAY}
+    assert "<h1" in Templates(tmp_path).write("handover.html", {**values, "product": "p"})
+
+
 def test_html_is_written_for_a_reader_of_it_only(tmp_path: Path) -> None:
     (tmp_path / "message.html").write_text("{{ 1 / 0 }}", "utf-8")
     failed: list[Failed] = []

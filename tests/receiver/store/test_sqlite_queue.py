@@ -87,6 +87,53 @@ async def test_what_is_not_urgent_is_kept_waiting_once() -> None:
     assert done == ["first", "committed", "second", "settle", "committed"]
 
 
+@pytest.mark.parametrize("error", [ValueError("no"), StopIteration(), sqlite3.IntegrityError("no"), RecursionError()])
+async def test_a_change_that_fails_takes_nobody_elses_with_it(error: Exception) -> None:
+    go, writer = threading.Event(), Writer("test", lambda: None)
+    opened = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
+
+    def fails(_db: object) -> None:
+        raise error
+
+    with closing(opened) as db:
+        db.execute("CREATE TABLE t (x)")
+        writer.connection = db
+        busy = asyncio.create_task(writer.call(go.wait))
+        good = [writer.commit(lambda db: db.execute("INSERT INTO t VALUES (1)").rowcount) for _ in range(2)]
+        waiting = asyncio.gather(good[0], writer.commit(fails), good[1], return_exceptions=True)
+        await asyncio.sleep(0)  # all of them are in the queue now
+        go.set()
+        async with asyncio.timeout(20):
+            first, failed, last = await waiting
+        await busy
+        assert (first, last) == (1, 1)
+        assert isinstance(failed, Exception)
+        assert db.execute("SELECT count(*) FROM t").fetchone() == (2,)
+        writer.shutdown()
+
+
+async def test_each_change_in_order_ends_a_transaction_of_its_own() -> None:
+    """Of one transaction, PostgreSQL makes those first that have said what they will read."""
+    done, go = list[str](), threading.Event()
+    writer = Writer("test", lambda: done.append("committed"))
+    opened = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
+    with closing(opened) as db:
+        writer.connection = db
+        busy = asyncio.create_task(writer.call(go.wait))
+        waiting = asyncio.gather(
+            writer.commit(lambda _: done.append("before"), urgent=True),
+            writer.commit_in_order(lambda _: done.append("set")),
+            writer.commit(lambda _: done.append("between"), urgent=True),
+            writer.commit_in_order(lambda _: done.append("set again")),
+            writer.commit(lambda _: done.append("after"), urgent=True),
+        )
+        await asyncio.sleep(0)  # all of them are in the queue now
+        go.set()
+        await asyncio.gather(busy, waiting)
+        writer.shutdown()
+    assert done == ["before", "set", "committed", "between", "set again", "committed", "after", "committed"]
+
+
 async def test_a_full_disk_is_over_when_something_could_be_written_and_not_before(tmp_path: Path) -> None:
     writer = Writer("test", lambda: None)
     made = sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
