@@ -47,6 +47,7 @@ from receiver.store.base import (
     Member,
     Outage,
     PastIncident,
+    RejectedError,
     Sent,
     Standing,
     StoreError,
@@ -142,21 +143,22 @@ class SQLStore:
         return self._writer.outage
 
     async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
-        def change(db: Connection) -> Changed:
+        def change(db: Connection, error: Exception | None = None) -> Changed:
             before = choose(event, row.Known(db), policy, now)
-            try:
-                decision = transition(before, event, policy, now)
-            except Exception:
-                if before.state is State.NEW or not any(alert.firing for alert in event.group.alerts):
-                    raise
-                # Whoever sent it would send it again and again, and nobody would hear of what fires.
-                log.exception("incident %d takes in nothing: another one is opened", before.id)
+            if error is not None and before.state is not State.NEW:
+                log.error("incident %d takes in nothing: another one is opened", before.id, exc_info=error)
                 before = row.set_aside(db, before, event.group.key, now)
-                decision = transition(before, event, policy, now)
-            return row.save(db, before, decision, self._handling, now)
+            return row.save(db, before, transition(before, event, policy, now), self._handling, now)
 
         self._refuse()
-        incident = await self._decide(change, urgent=True, ask=partial(row.ask, event.group))
+        try:
+            incident = await self._decide(change, urgent=True, ask=partial(row.ask, event.group))
+        except Exception as error:
+            is_outage = isinstance(error, StoreError) and not isinstance(error, RejectedError)
+            if is_outage or not any(alert.firing for alert in event.group.alerts):
+                raise
+            # Whoever sent it would send it again and again, and nobody would hear of what fires.
+            incident = await self._decide(partial(change, error=error), urgent=True)
         self._refuse()  # it may have gone since somebody looked last
         return incident
 

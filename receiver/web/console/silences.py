@@ -17,6 +17,7 @@ from receiver.messages.timeline import LINE
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 from receiver.store.silences import MadeSilence
+from receiver.store.unreadable import UnreadableError
 from receiver.web.access.viewer import Role
 from receiver.web.console.incident_page import form_key
 from receiver.web.console.layout import Layout, Viewing, viewing
@@ -91,6 +92,8 @@ class SilencePages:
                 return self._layout.problem(look, "console_may_not_act", 403)
             try:
                 return await handler(request)
+            except UnreadableError:
+                return self._layout.problem(look, "refused_unreadable", 503)
             except StoreError:
                 return self._layout.problem(look, "refused_store", 503)
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -18,8 +18,10 @@ from receiver.__main__ import main
 from receiver.actions.answer import Actions
 from receiver.actions.duty import Duty
 from receiver.app import now
-from receiver.incident.event import AlertsReceived
-from receiver.incident.model import AlertGroup, EntryKind, Incident
+from receiver.incident.event import AlertsReceived, Event
+from receiver.incident.machine import transition
+from receiver.incident.model import AlertGroup, Decision, EntryKind, Incident, State
+from receiver.incident.policy import Policy
 from receiver.oncall.cover import Cover, CoverState
 from receiver.store.audit import Act
 from receiver.store.sql.store import SQLStore
@@ -298,3 +300,20 @@ def test_a_file_that_holds_no_token_is_named(tmp_path: Path, capsys: Capture, co
     file.write_text(content, "utf-8")
     assert main(["incidents", "--receiver.url", "http://127.0.0.1:1", "--token.file", str(file)]) == 1
     assert capsys.readouterr().err == f"receiver: --token.file {file}: expected one line with a token\n"
+
+
+async def test_one_that_takes_no_answer_is_said_and_the_others_are_answered(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = str(await rig.fire("a")), str(await rig.fire("b"))
+
+    def raising(before: Incident, event: Event, policy: Policy, at: datetime) -> Decision:
+        if before.id == int(one):
+            raise ZeroDivisionError
+        return transition(before, event, policy, at)
+
+    monkeypatch.setattr("receiver.actions.answer.transition", raising)
+    status, said = await rig.type("ack", one, two)
+    assert status == 1
+    assert f"#{one}: an error of the receiver keeps this incident from changing" in said
+    assert (await rig.incident(int(two))).state is State.ACKNOWLEDGED

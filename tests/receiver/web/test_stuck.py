@@ -374,7 +374,7 @@ async def test_pages_of_others_are_shown_beside_one_that_cannot_be_read(doors: D
     doors.breaks("unreadable")
     for path in ("/?said=acknowledge.stuck.1", "/", "/api/v1/incidents", "/history"):
         assert (await doors.ask("GET", path, {**LINH, **HOOK}))[0] == 200, path
-    for path in ("/incidents/1", "/incidents/1/timeline"):
+    for path in ("/incidents/1", "/incidents/1/timeline", "/incidents/1/silence"):
         status, said = await doors.ask("GET", path)
         assert (status, GERMAN.say("refused_unreadable") in said) == (503, True)
     status, said = await doors.ask("GET", f"/answer/{doors._token(1)}")  # noqa: SLF001

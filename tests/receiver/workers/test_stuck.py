@@ -203,6 +203,17 @@ async def test_a_group_whose_incident_takes_in_nothing_gets_another_one(rig: Rig
     assert [one.id for one in await rig.store.still_open()] == [1, 2]
 
 
+async def test_a_group_whose_incident_the_database_refuses_to_change_gets_another_one(rig: Rig, tmp_path: Path) -> None:
+    await rig.fire("a", "b")
+    await rig.paged()
+    with refusing(tmp_path, "UPDATE ON incident", "no", "NEW.id = 1 AND NEW.doc <> OLD.doc"):
+        for name in ("a", "a2"):
+            group = of_group(received(an_alert(name)), key="a")
+            await rig.store.update(AlertsReceived(group), the_policy(), rig.clock.now)
+        assert await rig.paged() == ["linh@example.com"]
+    assert [one.id for one in await rig.store.still_open()] == [1, 2, 3]
+
+
 async def test_an_end_that_its_incident_does_not_take_in_is_sent_again(rig: Rig) -> None:
     await rig.fire("a")
     rig.broken = {1}
