@@ -92,6 +92,9 @@ class GroupCommit:
             self._scheduled = True
             self.thread.submit(self._drain, asyncio.get_running_loop())
 
+    def _waiting(self) -> int:
+        return sum(map(len, self._first)) + len(self._urgent) + len(self._jobs)
+
     def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
         jobs = list[_Job]()
 
@@ -104,7 +107,7 @@ class GroupCommit:
         outcomes = self._together(choose)
         self._over()
         with self._guard:
-            self._scheduled = bool(self._first or self._urgent or self._jobs)
+            self._scheduled = self._waiting() > 0
             if self._scheduled:  # behind whatever reads have queued up meanwhile
                 self.thread.submit(self._drain, loop)
         loop.call_soon_threadsafe(_answer, jobs, outcomes)
