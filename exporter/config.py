@@ -1,5 +1,6 @@
 """Reads exporter.yml into one frozen tree, and the catalogue files that it names."""
 
+import functools
 from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib.resources import as_file, files
@@ -227,6 +228,7 @@ def _own(name: str, index: int, source: Source | None) -> Source:
     return Source(source.path.parent / name)
 
 
+@functools.cache
 def _shipped(name: str) -> CatalogueSettings:
     with as_file(files("exporter.catalogue").joinpath(f"{name}.yml")) as path:
         return Source(path).convert(CatalogueSettings)

@@ -4,6 +4,7 @@ A template of the folder runs in Jinja's sandbox: it sees the values of the mess
 writes is bounded. When it fails, the built-in one is used and says so at its end.
 """
 
+import functools
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,12 @@ def _range(*bounds: int) -> range:
     return made
 
 
+@functools.cache
+def _built_in() -> jinja2.Environment:
+    """Compile the shipped templates once, however often receiver.yml is read."""
+    return _environment(jinja2.PackageLoader("receiver.messages"), auto_reload=False)
+
+
 class Failed(NamedTuple):
     """A template of the folder that could not be used; ``line`` is 0 if it is not known."""
 
@@ -72,7 +79,7 @@ class Templates:
         brand: Brand = Brand(),  # noqa: B008  # immutable
     ) -> None:
         self.brand = brand
-        self._own = _environment(jinja2.PackageLoader("receiver.messages"), auto_reload=False)
+        self._own = _built_in()
         self._folder = folder
         self._theirs = _environment(jinja2.FileSystemLoader(folder)) if folder else None
         self._failed = failed

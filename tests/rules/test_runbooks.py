@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,7 @@ def test_our_own_commands_have_the_options_that_they_need() -> None:
     assert calls > 5
 
 
+@functools.cache
 def logged(program: str) -> str:
     """All the messages that a program logs."""
     messages = []

@@ -9,12 +9,12 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local.ports import free_port
 from exporter.client.heypeter_client import Client, Settings
 from tests.exporter.client.exporter_double import TOKEN, ExporterDouble, serve
 from tests.exporter.client.node import run
+from tests.exporter.example_exporter import sample_in
 
 CONFIG = """
 storage: {path: state}
@@ -59,11 +59,7 @@ class RunningExporter:
 
     def value(self, name: str, **labels: str) -> float | None:
         text = urlopen(f"{self.url}/metrics", timeout=30).read().decode()
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                if sample.name == name and sample.labels == labels:
-                    return float(sample.value)
-        return None
+        return sample_in(text, name, **labels)
 
 
 @pytest.fixture
