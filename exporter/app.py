@@ -13,7 +13,6 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from functools import partial, reduce
 from socket import socket
 from typing import NamedTuple
 
@@ -48,7 +47,7 @@ from process.listener import Connections, Listener, capacity, note_request
 from process.service_manager import feed_watchdog, notify
 from process.settings import Secret, SettingsError
 from process.version import VERSION
-from process.web import Handler, is_from_page, problem
+from process.web import Handler, behind, is_from_page, problem
 from process.web_config import BasicAuth
 
 log = logging.getLogger("exporter")
@@ -415,7 +414,7 @@ def direct_posts(exporter: Exporter, listening: Listening) -> list[dict[str, Han
         def handler(request: web.Request) -> Awaitable[web.StreamResponse]:
             return choose(exporter.parts)(request)
 
-        return reduce(lambda inner, one: partial(one, handler=inner), reversed(middlewares(exporter)), handler)
+        return behind(middlewares(exporter), handler)
 
     servers = {_EVENTS: through(lambda parts: parts.server_events.handle)}
     browsers = {exporter.parts.settings.config.browser.path: through(lambda parts: parts.browser_events.batch)}

@@ -3,7 +3,8 @@
 import asyncio
 import hmac
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial, reduce
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
@@ -85,6 +86,11 @@ async def answer_malformed(request: web.Request, handler: Handler) -> web.Stream
         return refused(error)
     except RecursionError:
         return problem(400, "the JSON is nested too deeply")
+
+
+def behind(middlewares: Sequence[Middleware], handler: Handler) -> Handler:
+    """Give a handler that stands behind middlewares, the outermost first, without an application."""
+    return reduce(lambda inner, one: partial(one, handler=inner), reversed(middlewares), handler)
 
 
 def problem(status: int, error: str, **details: object) -> web.Response:

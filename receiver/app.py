@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from process import optional
 from process.addresses import is_loopback, listen_address
@@ -34,7 +35,7 @@ from process.optional import MissingExtraError
 from process.optional import load as load_optional
 from process.service_manager import feed_watchdog, notify
 from process.settings import Secret, SettingsError, Source, read_secret, require_secret
-from process.web import answer_malformed, refuse_while
+from process.web import Handler, answer_malformed, refuse_while
 from process.web_config import WebAccess
 from receiver.actions.answer import Actions
 from receiver.actions.duty import Duty
@@ -199,8 +200,9 @@ async def serve(
         # 1. The database, the channels and the loops: whatever is wrong with them stops us before anybody connects.
         await receiver.start(session)
         connections = Connections(capacity(), time.monotonic)
-        application = receiver.application(hands_over=bool(inherited))
-        listener = Listener(application, access.tls, connections, shutdown_timeout=10, inherited=inherited)
+        hands_over = bool(inherited)
+        application, posts = receiver.application(hands_over=hands_over), receiver.posts(hands_over=hands_over)
+        listener = Listener(application, access.tls, connections, shutdown_timeout=10, inherited=inherited, posts=posts)
         try:
             # 2. The endpoints.
             try:
@@ -466,11 +468,12 @@ class Receiver:
         except TimeoutError:
             log.warning("the copies of the calendars could not be read in %.0f seconds", _RESTORED_IN)
 
-    def application(self, *, hands_over: bool = False) -> web.Application:
-        """Build the web application; call it after ``start``. ``hands_over``: answer until the end, never with 503."""
-        refuse = refuse_while(lambda: self._is_stopping, hands_over=hands_over)
-        app = web.Application(middlewares=[note_request, answer_malformed, refuse])
-        webhook = AlertmanagerWebhook(
+    def posts(self, *, hands_over: bool = False) -> dict[str, Handler]:
+        """Give what answers Alertmanager's webhooks without the router; see Listener and ``application``."""
+        return self._webhook().posts(self._middlewares(hands_over=hands_over))
+
+    def _webhook(self) -> AlertmanagerWebhook:
+        return AlertmanagerWebhook(
             self.store,
             self.current,
             self._webhook_token,
@@ -479,6 +482,14 @@ class Receiver:
             believes=self._watchdog.believes,
             sources={name: tuple(one.merge_receivers) for name, (_, one) in self._sources.items()},
         )
+
+    def _middlewares(self, *, hands_over: bool) -> list[Middleware]:
+        return [note_request, answer_malformed, refuse_while(lambda: self._is_stopping, hands_over=hands_over)]
+
+    def application(self, *, hands_over: bool = False) -> web.Application:
+        """Build the web application; call it after ``start``. ``hands_over``: answer until the end, never with 503."""
+        app = web.Application(middlewares=self._middlewares(hands_over=hands_over))
+        webhook = self._webhook()
         takes = (self.store, self.current, self._webhook_token, self.metrics, self._clock)
         generic = GenericWebhooks(*takes, webhooks=lambda: self._generic)
         heartbeats = JobHeartbeats(self.store, self._webhook_token, self.metrics, self._clock, jobs=lambda: self._jobs)

@@ -6,15 +6,16 @@ commit are 503, and only what can never be taken is 4xx.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from process.settings import Secret
-from process.web import BodyError, Handler, problem, read_body, refused, require_bearer
+from process.web import BodyError, Handler, behind, problem, read_body, refused, require_bearer
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import DEFAULT_SOURCE, Alert, AlertGroup, merged_into, of_source
 from receiver.metrics import Metrics
@@ -85,11 +86,24 @@ class AlertmanagerWebhook:
 
     def application(self) -> web.Application:
         """Build what is served below /webhook."""
-        hint = "set http_config.authorization.credentials_file in alertmanager.yml to the receiver's webhook.token"
-        app = web.Application(middlewares=[answering(self._metrics, self._label), require_bearer(self._token, hint)])
+        app = web.Application(middlewares=self._middlewares(self._label))
         for path, take in (("/alertmanager", self.alertmanager), ("/watchdog", self.watchdog)):
             app.add_routes([web.post(path, take), web.post(f"{path}/{{source}}", take)])
         return app
+
+    def posts(self, middlewares: Sequence[Middleware]) -> dict[str, Handler]:
+        """Give what answers a webhook of each source by its path, without the router, behind ``middlewares`` first."""
+        handlers = dict[str, Handler]()
+        for source in self._sources:
+            inner = self._middlewares(partial(_named, source))
+            handlers[f"/webhook/alertmanager/{source}"] = behind([*middlewares, *inner], partial(self._take, source))
+        if DEFAULT_SOURCE in self._sources:
+            handlers["/webhook/alertmanager"] = handlers[f"/webhook/alertmanager/{DEFAULT_SOURCE}"]
+        return handlers
+
+    def _middlewares(self, source: Callable[[web.Request], str]) -> list[Middleware]:
+        hint = "set http_config.authorization.credentials_file in alertmanager.yml to the receiver's webhook.token"
+        return [answering(self._metrics, source), require_bearer(self._token, hint)]
 
     def _label(self, request: web.Request) -> str:
         source = _source(request)
@@ -97,9 +111,11 @@ class AlertmanagerWebhook:
 
     async def alertmanager(self, request: web.Request) -> web.Response:
         """POST /webhook/alertmanager: 200 after the commit."""
-        now, source = self._clock(), _source(request)
-        if source not in self._sources:
-            return self._unknown()
+        source = _source(request)
+        return await self._take(source, request) if source in self._sources else self._unknown()
+
+    async def _take(self, source: str, request: web.Request) -> web.Response:
+        now = self._clock()
         payload = self._parse(await read_body(request, LIMIT), source, now)
         told: dict[str, object] = {"incident": None}
         for group in self._groups(payload, source):
@@ -139,6 +155,10 @@ class AlertmanagerWebhook:
                 "dropped %d alerts of a webhook: %s", len(payload.dropped), "; ".join(payload.dropped[:_LISTED])
             )
         return payload
+
+
+def _named(source: str, _request: web.Request) -> str:
+    return source
 
 
 def _source(request: web.Request) -> str:

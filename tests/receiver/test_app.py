@@ -5,6 +5,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from deploy.local.ports import free_port
+from process.listener import Connections, Listener
 from process.settings import SettingsError
 from receiver.app import Receiver
 from receiver.channels import registry
@@ -35,6 +38,12 @@ Client = TestClient[web.Request, web.Application]
 def settings(folder: Path, bell: dict[str, Any], address: str = "ops") -> Path:
     person = {"name": "Linh Tran", "contacts": {"bell": address}}
     return written(folder, {"channels": {"bell": bell}, "people": {"linh": person}})
+
+
+def answered(receiver: Receiver) -> dict[tuple[str, ...], float]:
+    """Give how many webhooks have been answered, by source and status."""
+    samples = next(iter(receiver.metrics.webhooks.collect())).samples
+    return {tuple(s.labels.values()): s.value for s in samples if s.name.endswith("_total")}
 
 
 class Rig:
@@ -101,6 +110,61 @@ async def test_a_channel_is_one_file_and_one_line(rig: Rig) -> None:
     assert "HighErrorRate" in headline
     assert rig.count("sent") == 1
     assert rig.bell.token in rig.receiver.secrets
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body", "status"),
+    [
+        ("/webhook/alertmanager", HOOK, encoded(), 200),
+        ("/webhook/alertmanager/alertmanager", HOOK, encoded(), 200),
+        ("/webhook/alertmanager/eu", HOOK, encoded(), 200),
+        ("/webhook/alertmanager/mars", HOOK, encoded(), 404),
+        ("/webhook/alertmanager", {}, encoded(), 401),
+        ("/webhook/alertmanager", {"Authorization": "Bearer x"}, encoded(), 401),
+        ("/webhook/alertmanager", HOOK, b"{", 400),
+        ("/webhook/alertmanager", HOOK, b"[" * 100_000, 400),
+        ("/webhook/alertmanager", {**HOOK, "Content-Encoding": "br"}, encoded(), 415),
+        ("/webhook/alertmanager", {**HOOK, "Content-Encoding": "gzip"}, b"no gzip", 400),
+    ],
+)
+async def test_a_webhook_is_answered_without_the_router_as_it_is_with_it(
+    tmp_path: Path, path: str, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    sources = [{"name": "eu", "url": "http://eu:9093"}]
+    receiver, port = Receiver(*load(written(tmp_path, {"alertmanagers": sources}))), free_port()
+    direct = []
+    async with aiohttp.ClientSession() as session:
+        await receiver.start(session)
+        application, connections = receiver.application(), Connections(5, time.monotonic)
+        listener = Listener(application, None, connections, shutdown_timeout=1, posts=receiver.posts())
+        await listener.start("127.0.0.1", port)
+        for question in ("?through=router", ""):
+            before = answered(receiver)
+            async with session.post(f"http://127.0.0.1:{port}{path}{question}", data=body, headers=headers) as answer:
+                counted = {labels: count - before.get(labels, 0) for labels, count in answered(receiver).items()}
+                told = {name: answer.headers.get(name) for name in ("Content-Type", "Connection")}
+                text = re.sub(r'"incident":\d+', '"incident":1', await answer.text())
+                direct.append((answer.status, text, told, {labels: n for labels, n in counted.items() if n}))
+        await listener.close()
+        await receiver.stop()
+    assert direct[0] == direct[1]
+    assert direct[0][0] == status
+
+
+async def test_a_webhook_is_refused_while_the_receiver_stops(rig: Rig) -> None:
+    port = free_port()
+    listener = Listener(web.Application(), None, Connections(5, time.monotonic), 1, posts=rig.receiver.posts())
+    await listener.start("127.0.0.1", port)
+    url = f"http://127.0.0.1:{port}/webhook/alertmanager"
+    async with aiohttp.ClientSession() as session:
+        async with session.post(url, data=encoded(), headers=HOOK) as answer:
+            assert answer.status == 200
+        rig.bell.hold.clear()
+        rig.stop.set()
+        await rig.running
+        async with session.post(url, data=encoded(), headers=HOOK) as answer:
+            assert (answer.status, answer.headers["Connection"]) == (503, "close")
+    await listener.close()
 
 
 async def test_a_stream_shows_nothing_more_once_its_browser_has_signed_out(rig: Rig) -> None:
