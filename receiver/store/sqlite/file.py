@@ -33,14 +33,16 @@ class Hold:
 
     def __init__(self, path: Path) -> None:
         """Take it; StoreError when another process has it."""
-        self._path = path
-        self._log_path = path.with_name(path.name + "-wal")
+        self._path, self._log_path = str(path), f"{path}-wal"  # asked for at each commit, and a Path takes longer
         self._held: list[int] = []
+        self._own: tuple[int, int] | None = None
         self._log: tuple[int, int] | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._take(path.with_name(path.name + ".lock"), os.O_NOFOLLOW)
             self._take(path, 0)
+            own = os.fstat(self._held[-1])
+            self._own = own.st_dev, own.st_ino
         except BaseException:
             self.close()
             raise
@@ -67,8 +69,7 @@ class Hold:
 
     def is_replaced(self) -> bool:
         """Say whether the file, or the log of its latest commits, is gone or is another one by now."""
-        own = os.fstat(self._held[-1])
-        if _identity(self._path) != (own.st_dev, own.st_ino):
+        if _identity(self._path) != self._own:
             return True
         log = _identity(self._log_path)
         if self._log is None:
@@ -109,9 +110,9 @@ class SQLiteConnection(sqlite3.Connection):
 _TEXT = partial(str, encoding="utf-8", errors="replace")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int] | None:
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116  # see Hold
     except OSError:
         return None
     return status.st_dev, status.st_ino
@@ -233,18 +234,29 @@ def _corrupt(path: Path, wrong: str) -> str:
     return f"{path}: the database is corrupt ({' '.join(wrong.split())}); {fix}"
 
 
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
+class transaction:  # noqa: N801  # it is called like a function
     """BEGIN IMMEDIATE: what is read inside cannot change before it is written."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.commit()
-    except BaseException:
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._db.commit()
+        except BaseException:
+            self._roll_back()
+            raise
+        if kind is not None:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
         # After a full disk, SQLite may have rolled back by itself (sqlite.org/lang_transaction.html).
-        if db.in_transaction:
-            db.rollback()
-        raise
+        if self._db.in_transaction:
+            self._db.rollback()
 
 
 def _sync_folder(folder: Path) -> None:
