@@ -6,12 +6,13 @@ twice.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from receiver.store.base import Outage, StoreOutageError
@@ -25,6 +26,53 @@ _Job = tuple[Change, "asyncio.Future[Any]"]
 
 LARGEST = 32  # changes in one transaction: what comes meanwhile waits for no more than that
 NOT_URGENT = 8  # of these, kept for what is not urgent: in a storm of webhooks, pages must be claimed and settled
+
+
+class OneThread:
+    """Does one thing after another in a thread of its own.
+
+    A ThreadPoolExecutor of one does the same and needs half as long again to begin and to answer, which each webhook
+    waits for. What is done raises nothing.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._thread = name, None  # type: str, threading.Thread | None
+        self._waiting = SimpleQueue[Callable[[], None] | None]()
+        self._is_over = False
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Do something after all that waits now; RuntimeError after ``shutdown``."""
+        if self._is_over:
+            raise RuntimeError(f"{self._name}: the store is closed")
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._thread.start()
+        self._waiting.put(work)
+
+    def shutdown(self) -> None:
+        """Do what waits, and end."""
+        self._is_over = True
+        self._waiting.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while (work := self._waiting.get()) is not None:
+            work()
+
+
+class _Chosen:
+    """What goes into one transaction: what waits when that can begin, and the same if it is asked again."""
+
+    def __init__(self, take: Callable[[], list[_Job]]) -> None:
+        self._take = take
+        self.jobs: list[_Job] | None = None
+
+    def __call__(self) -> list[Change]:
+        """Give the changes."""
+        if self.jobs is None:
+            self.jobs = self._take()
+        return [change for change, _ in self.jobs]
 
 
 class GroupCommit:
@@ -45,7 +93,7 @@ class GroupCommit:
     ) -> None:
         """At most ``apart`` urgent changes that wait beside others are made by themselves, and the others next."""
         self._transact, self._over, self._apart = transact, over, apart
-        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._thread = OneThread(name)
         self._urgent: deque[_Job] = deque()
         self._jobs: deque[_Job] = deque()
         self._first = deque[list[_Job]]()  # before both, each in a transaction of its own
@@ -76,7 +124,10 @@ class GroupCommit:
 
     async def call(self, work: Callable[[], T]) -> T:
         """Run something else in the thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.thread, work)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._thread.do(partial(_run, work, future, loop))
+        return await future
 
     @property
     def is_idle(self) -> bool:
@@ -85,32 +136,29 @@ class GroupCommit:
 
     def shutdown(self) -> None:
         """Let the thread end."""
-        self.thread.shutdown()
+        self._thread.shutdown()
 
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self.thread.submit(self._drain, asyncio.get_running_loop())
+            self._thread.do(partial(self._drain, asyncio.get_running_loop()))
 
     def _waiting(self) -> int:
         return sum(map(len, self._first)) + len(self._urgent) + len(self._jobs)
 
     def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
-        jobs = list[_Job]()
-
-        @cache
-        def choose() -> list[Change]:
-            with self._guard:
-                jobs.extend(self._next())
-            return [change for change, _ in jobs]
-
-        outcomes = self._together(choose)
+        chosen = _Chosen(self._take)
+        outcomes = self._together(chosen)
         self._over()
         with self._guard:
             self._scheduled = self._waiting() > 0
             if self._scheduled:  # behind whatever reads have queued up meanwhile
-                self.thread.submit(self._drain, loop)
-        loop.call_soon_threadsafe(_answer, jobs, outcomes)
+                self._thread.do(partial(self._drain, loop))
+        _tell(loop, partial(_answer, chosen.jobs or [], outcomes))
+
+    def _take(self) -> list[_Job]:
+        with self._guard:
+            return self._next()
 
     def _together(self, choose: Callable[[], list[Change]]) -> list[Any]:
         """Give each change's result, or its error. One that fails is found by making each by itself."""
@@ -150,13 +198,32 @@ def log_turn(before: Outage | None, error: StoreOutageError | None, meanwhile: s
     return True
 
 
+def _run(work: Callable[[], T], future: "asyncio.Future[T]", loop: asyncio.AbstractEventLoop) -> None:
+    """Do something for somebody who waits for it in the loop."""
+    outcome: T | BaseException
+    try:
+        outcome = work()
+    except BaseException as error:  # noqa: BLE001  # whatever it is, it is the business of the one who asked
+        outcome = error
+    _tell(loop, partial(_answer_one, future, outcome))
+
+
+def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(what)
+
+
 def _answer(jobs: list[_Job], outcomes: list[Any]) -> None:
     for (_, future), outcome in zip(jobs, outcomes, strict=True):
-        if future.cancelled():
-            continue
-        if isinstance(outcome, StopIteration):  # a future takes none, and those behind it would wait for ever
-            future.set_exception(RuntimeError("a change has raised StopIteration"))
-        elif isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+        _answer_one(future, outcome)
+
+
+def _answer_one(future: "asyncio.Future[Any]", outcome: Any) -> None:  # noqa: ANN401  # of any change
+    if future.cancelled():
+        return
+    if isinstance(outcome, StopIteration):  # a future takes none, and those behind it would wait for ever
+        future.set_exception(RuntimeError("a change has raised StopIteration"))
+    elif isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
