@@ -155,6 +155,20 @@ class Sent(msgspec.Struct, frozen=True):
 Asking = Callable[[Mapping[str, int], Sequence[Given]], Iterator[Ask]]
 
 
+class Taker(Protocol):
+    """A dispatcher that may be given the first pages of a P1 as soon as its incident is opened, leased already."""
+
+    @property
+    def lease(self) -> float:
+        """For how many seconds."""
+
+    def takes(self, address: str) -> bool:
+        """Say whether it would send to an address at once; asked in another thread, and no promise."""
+
+    def take(self, claims: Sequence[Claimed]) -> None:
+        """Send them, or put them back."""
+
+
 class Listed(msgspec.Struct, frozen=True):
     """Of an alert, whether it fires."""
 
@@ -416,6 +430,9 @@ class Store(History, Outbox, Protocol):
     @property
     def outage(self) -> Outage | None:
         """Say why nothing can be written, as far as was seen at the last attempt."""
+
+    def give_first_pages(self, channel: str, taker: Taker) -> None:
+        """Give a channel's first pages of P1 to a taker, where this process is the only one that has the database."""
 
     async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
         """Apply the event to the incident that ``matching.choose`` gives; None if none was opened.

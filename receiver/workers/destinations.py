@@ -236,6 +236,14 @@ class Destinations:
         fresh = self._known[address] = Destination(address, host)
         return fresh
 
+    def are_open(self, address: str) -> bool:
+        """Say whether an address and its host work as far as is known, and nothing waits there."""
+        known = self._known.get(address)
+        if known is not None:
+            return not (known.parked or known.circuit.failures or known.host.circuit.failures)
+        host = self._hosts.get(self._host_of(address))
+        return host is None or not host.circuit.failures
+
     def parked(self) -> list[Destination]:
         """Give those that are served by themselves."""
         return [one for one in self._known.values() if one.parked]

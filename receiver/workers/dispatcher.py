@@ -18,7 +18,7 @@ from receiver.policy.current import Current
 from receiver.store.base import Asking, Claimed, Decide, Given, Outbox, Sent, Wanted
 from receiver.workers.circuit_breaker import REST
 from receiver.workers.clock_watch import ClockWatch
-from receiver.workers.destinations import Destination, Destinations, Place, Shares
+from receiver.workers.destinations import AT_HOST_LEAST, Destination, Destinations, Place, Shares
 from receiver.workers.retry import RetryPolicy, backoff
 from receiver.workers.stuck import careless
 
@@ -99,12 +99,33 @@ class Dispatcher:
         self._under_way: set[asyncio.Task[None]] = set()
         self._answered: list[_Answered] = []
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._unbegun: list[Claimed] = []  # given to us, and there was no room
+        self._running = self._stopping = False
         self._broken: BaseException | None = None
 
     def wake(self) -> None:
         """Something may be owed: look now."""
         self._wake.set()
+
+    @property
+    def lease(self) -> float:
+        """See receiver.store.base.Taker."""
+        return LEASE
+
+    def takes(self, address: str) -> bool:
+        """Say whether a P1 would be sent there at once. Looked at from another thread: ``take`` looks again."""
+        is_calm = len(self._under_way) + len(self._answered) < AT_HOST_LEAST
+        return self._running and not self._stopping and is_calm and self._destinations.are_open(address)
+
+    def take(self, claims: Sequence[Claimed]) -> None:
+        """Send pages of a P1 that were leased for us."""
+        for claimed in claims:
+            destination = self._destinations.of(claimed.notification.target.address)
+            if self._free(urgent=True) and destination.room(self._elapsed(), urgent=True):
+                self._start(_Outgoing([claimed], urgent=True), destination)
+            else:
+                self._unbegun.append(claimed)
+                self._wake.set()
 
     def stop(self) -> None:
         """Claim nothing more; ``run`` ends when what is being sent has been settled."""
@@ -113,6 +134,7 @@ class Dispatcher:
 
     async def run(self, poll: float = 1.0) -> None:
         """Run until stopped; waking is a hint, looking every ``poll`` seconds is the truth."""
+        self._running = True
         while not self._stopping and self._broken is None:
             self._wake.clear()
             if await self._begin() and self._may_begin_more():
@@ -138,11 +160,18 @@ class Dispatcher:
         if self._watch is not None:
             await self._watch.look()
         await self._look_elsewhere()
-        begun, self._is_all = 0, False
+        begun, self._is_all = await self._begin_unbegun(), False
         while not begun and not self._is_all:
             self._is_all = True  # unless as much is given as was asked for
             for given in await self._next():
                 begun += await self._begin_given(given)
+        return begun
+
+    async def _begin_unbegun(self) -> int:
+        begun = 0
+        while self._unbegun:
+            claimed = self._unbegun.pop()
+            begun += await self._begin_at(self._destinations.of(claimed.notification.target.address), [claimed])
         return begun
 
     async def _next(self) -> Sequence[Given]:
@@ -186,11 +215,14 @@ class Dispatcher:
                 break
             outgoing, left = await self._next_message(left)
             begun += len(outgoing.claims)
-            place = destination.begin(self._elapsed())
-            task = asyncio.ensure_future(self._deliver(outgoing, destination, place))
-            self._under_way.add(task)
-            task.add_done_callback(self._done)
+            self._start(outgoing, destination)
         return begun
+
+    def _start(self, outgoing: _Outgoing, destination: Destination) -> None:
+        place = destination.begin(self._elapsed())
+        task = asyncio.ensure_future(self._deliver(outgoing, destination, place))
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
 
     async def _next_message(self, claims: list[Claimed]) -> tuple[_Outgoing, list[Claimed]]:
         """Take one message's worth of what is claimed for an address: all of a kind, but a P1 and a drill by itself."""

@@ -31,6 +31,7 @@ from receiver.incident.delivery import (
 from receiver.incident.model import Incident, Kind, Notification, Priority, Reason, State, Target
 from receiver.store.base import ChannelState, Member, Wanted
 from receiver.store.sql.connection import ALL, Connection, Rows, rows_of
+from receiver.store.sql.first_pages import FirstPages
 from receiver.store.unreadable import Table
 
 HandlingOf = Callable[[str], Handling]  # channel -> how it gathers
@@ -217,6 +218,13 @@ VALUES (:id, :lane, :channel, :address, :kind, :round, :serial, :priority, :rank
         :bundle)
 ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING
 """
+_ENQUEUE_LEASED = """
+INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, rank, notification,
+                    created_at, not_before, state, attempt, lease_until)
+VALUES (:id, :lane, :channel, :address, :kind, :round, :serial, :priority, :rank, :notification, :now, :not_before,
+        'sending', 1, :lease_until)
+ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING RETURNING id
+"""
 _NUMBER = """
 SELECT id FROM outbox
 WHERE incident_id = :id AND lane = :lane AND kind = :kind AND round = :round AND serial = :serial
@@ -231,11 +239,12 @@ def enqueue(
     now: datetime,
     *,
     is_new: bool = False,
+    first: FirstPages | None = None,
 ) -> None:
     """Write down what is owed, if it is worth owing and not owed already; of an incident that ``is_new`` nothing is."""
     way = handling(notification.target.channel)
     if is_new and notification.kind is Kind.PAGE:
-        _write_down(db, incident, notification, way, now, is_new=True)
+        _write_down(db, incident, notification, way, now, is_new=True, first=first)
         return
     if notification.is_redraw:
         _redraw(db, incident, notification, way, now)
@@ -275,6 +284,7 @@ def _write_down(
     now: datetime,
     *,
     is_new: bool = False,
+    first: FirstPages | None = None,
 ) -> None:
     target, kind = notification.target, notification.kind
     way = way.of(kind)
@@ -295,6 +305,8 @@ def _write_down(
         "not_before": due.timestamp(),
         "notification": msgspec.json.encode(notification),
     }
+    if first is not None and window is None and _is_leased(db, row, notification, first, now):
+        return
     if not is_new and supersedes(kind, incident.priority):
         _cancel_superseded(db, incident, notification, now)
     joins = window is not None and way.umbrella and due > now
@@ -308,6 +320,18 @@ def _write_down(
         db.execute(_JOIN, (added, added))
         window = msgspec.structs.replace(window, umbrella=added)
     _gather(db, target, window)
+
+
+def _is_leased(
+    db: Connection, row: dict[str, object], notification: Notification, first: FirstPages, now: datetime
+) -> bool:
+    """Write it down as leased already, if somebody takes it."""
+    until = first.until(notification.target)
+    if until is None:
+        return False
+    for (number,) in db.execute(_ENQUEUE_LEASED, {**row, "lease_until": until}).fetchall():
+        first.add(number, notification, max(now, notification.at or now))
+    return True
 
 
 def _is_owed_first(db: Connection, row: dict[str, object], *, is_new: bool) -> bool:

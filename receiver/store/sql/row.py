@@ -39,6 +39,7 @@ from receiver.store.remembered import Remembered
 from receiver.store.sql import outbox
 from receiver.store.sql.ahead import Ahead
 from receiver.store.sql.connection import ALL, OWN, Connection, rows_of
+from receiver.store.sql.first_pages import FirstPages
 from receiver.store.unreadable import Table
 
 _LOOKED_AT = 2000  # incidents in one reading of a list
@@ -389,7 +390,14 @@ class Saved(NamedTuple):
     others: tuple["Saved", ...] = ()  # that have changed with it
 
 
-def save(db: Connection, before: Incident, decision: Decision, handling: outbox.HandlingOf, now: datetime) -> Saved:
+def save(  # and who is given its first pages
+    db: Connection,
+    before: Incident,
+    decision: Decision,
+    handling: outbox.HandlingOf,
+    now: datetime,
+    first: FirstPages | None = None,
+) -> Saved:
     """Write what was decided: state, timeline and outbox together."""
     after = decision.incident
     if after.state is State.NEW:
@@ -408,7 +416,7 @@ def save(db: Connection, before: Incident, decision: Decision, handling: outbox.
     owes = outbox.cancel_pointless(db, after, now)  # what stands behind it in its lane may be sent
     owed = (*decision.notifications, *redraws(before, after, now))
     for notification in owed:
-        outbox.enqueue(db, after, notification, handling, now, is_new=before.state is State.NEW)
+        outbox.enqueue(db, after, notification, handling, now, is_new=before.state is State.NEW, first=first)
     undone = is_undone(before, after)
     if undone and before.resolved_at is not None:
         outbox.owe_again(db, after.id, handling, before.resolved_at)
@@ -417,7 +425,8 @@ def save(db: Connection, before: Incident, decision: Decision, handling: outbox.
     if given_back and before.acknowledged_at is not None:
         outbox.owe_again(db, after.id, handling, before.acknowledged_at)
     others = _follow(db, after.id, decision.ripples, handling, now)
-    owes = owes or undone or given_back or bool(owed) or any(other.owes for other in others)
+    left = len(owed) > (first.count if first is not None else 0)
+    owes = owes or undone or given_back or left or any(other.owes for other in others)
     return Saved(before, after, owes, others)
 
 

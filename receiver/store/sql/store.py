@@ -52,6 +52,7 @@ from receiver.store.base import (
     Standing,
     StoreError,
     StoreOutageError,
+    Taker,
     Trace,
     Undelivered,
     Wanted,
@@ -64,6 +65,7 @@ from receiver.store.sql.access import SQLAccess
 from receiver.store.sql.ahead import Ahead
 from receiver.store.sql.connection import OWN, Connection, Reader, Writer
 from receiver.store.sql.duty import SQLDuty
+from receiver.store.sql.first_pages import FirstPages
 from receiver.store.sql.hooks import SQLHooks
 from receiver.store.sql.past import SQLPast
 from receiver.store.sql.push import SQLPush
@@ -81,7 +83,12 @@ _BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET 
 _HANDED_OVER = "handover "
 _MOST_UNDONE = 500  # incidents that were resolved within the last minute, and may be undone
 _SET_ASIDE_FOR = timedelta(minutes=5)  # until what cannot be sent, for its incident cannot be read, is looked at again
+_FEW_UPDATES = 4  # at once: no more of them give their pages away
 _CHUNK = 250  # open incidents that are read at once: a few milliseconds
+
+
+def nothing() -> None:
+    """Do nothing."""
 
 
 def unwatched(_before: Incident, _after: Incident) -> None:
@@ -113,6 +120,8 @@ class SQLStore:
         self.past = SQLPast(writer)
         self.hooks = SQLHooks(writer, reader)
         self.unreadable = Unreadable()
+        self._takers: dict[str, Taker] = {}
+        self._updates = 0  # under way
         self._installation = 0
         self._in_doubt = set[int]()  # rows that may have been sent though nobody could write that down
         self._moved = timedelta(0)  # by which the clock was set since this process began
@@ -143,24 +152,54 @@ class SQLStore:
         return self._writer.outage
 
     async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
+        self._refuse()
+        self._updates += 1
+        try:
+            incident = await self._update(event, policy, now)
+        finally:
+            self._updates -= 1
+        self._refuse()  # it may have gone since somebody looked last
+        return incident
+
+    async def _update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
+        first: FirstPages | None = None
+        moved = self._moved
+
         def change(db: Connection, error: Exception | None = None) -> Changed:
+            nonlocal first
             before = choose(event, row.Known(db), policy, now)
             if error is not None and before.state is not State.NEW:
                 log.error("incident %d takes in nothing: another one is opened", before.id, exc_info=error)
                 before = row.set_aside(db, before, event.group.key, now)
-            return row.save(db, before, transition(before, event, policy, now), self._handling, now)
+            decision = transition(before, event, policy, now)
+            first = self._first_pages(before, decision, now + self._moved - moved)
+            return row.save(db, before, decision, self._handling, now, first)
 
-        self._refuse()
+        def hand_over() -> None:
+            if first is not None:  # as soon as whoever has sent the webhook is answered
+                asyncio.get_running_loop().call_soon(first.hand_over)
+
+        decided = partial(self._decide, urgent=True, committed=hand_over)
         try:
-            incident = await self._decide(change, urgent=True, ask=partial(row.ask, event.group))
+            return await decided(change, ask=partial(row.ask, event.group))
         except Exception as error:
             is_outage = isinstance(error, StoreError) and not isinstance(error, RejectedError)
             if is_outage or not any(alert.firing for alert in event.group.alerts):
                 raise
             # Whoever sent it would send it again and again, and nobody would hear of what fires.
-            incident = await self._decide(partial(change, error=error), urgent=True)
-        self._refuse()  # it may have gone since somebody looked last
-        return incident
+            return await decided(partial(change, error=error))
+
+    def give_first_pages(self, channel: str, taker: Taker) -> None:  # noqa: ARG002
+        return  # a lease is its holder's, who may have lost it by now
+
+    def _first_pages(self, before: Incident, decision: Decision, now: datetime) -> FirstPages | None:
+        """Say who may send the pages of a P1 that opens; in a storm, many are claimed by one commit.
+
+        What a change of it means for itself may still cancel them: whoever is awake takes it.
+        """
+        opens = before.state is State.NEW and decision.incident.priority is Priority.P1 and not decision.ripples
+        few = self._updates <= _FEW_UPDATES
+        return FirstPages(self._takers, decision, now) if self._takers and opens and few else None
 
     async def apply(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
         def change(db: Connection) -> Changed:
@@ -634,8 +673,10 @@ class SQLStore:
         *,
         urgent: bool = False,
         ask: Callable[[Ahead], None] | None = None,
+        committed: Callable[[], None] = nothing,
     ) -> Incident | None:
         saved = await self._knowing(change, urgent=urgent, ask=ask)
+        committed()
         if saved is not None and saved.owes:
             self._changed()
         return self._watched(saved)

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from receiver.incident.delivery import Handling
-from receiver.store.base import ANY, Ask, Claimed, Outage, StoreError, StoreOutageError, Wanted
+from receiver.store.base import ANY, Ask, Claimed, Outage, StoreError, StoreOutageError, Taker, Wanted
 from receiver.store.sql.outbox import HandlingOf, first_due
 from receiver.store.sql.store import SQLStore, Watcher, unwatched
 from receiver.store.sqlite.erase import SQLiteErase
@@ -80,6 +80,9 @@ class SQLiteStore(SQLStore):
             lambda db: self._leased(db, channel, now, lease, Ask(limit, wanted)),
         )
         return claims or []
+
+    def give_first_pages(self, channel: str, taker: Taker) -> None:
+        self._takers[channel] = taker
 
     async def check(self) -> None:
         def look() -> None:
