@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from socket import socket
 from types import ModuleType
@@ -310,7 +310,8 @@ class Receiver:
             self._use,
             self._web_access,
         )
-        handling = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
+        window = timedelta(seconds=float(config.grouping_window))
+        handling = cache(partial(config.channels.handling, window=window))  # asked for each notification
         self.store = self._build_store(own, handling)
         self._watch, self._stuck = (
             ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set),
