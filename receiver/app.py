@@ -310,9 +310,8 @@ class Receiver:
             self._use,
             self._web_access,
         )
-        window = timedelta(seconds=float(config.grouping_window))
-        handling = cache(partial(config.channels.handling, window=window))  # asked for each notification
-        self.store = self._build_store(own, handling)
+        held = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
+        self.store = self._build_store(own, cache(held))  # asked for each notification
         self._watch, self._stuck = (
             ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set),
             Stuck(elapsed, self.metrics.stuck.set),
