@@ -17,7 +17,7 @@ from receiver.incident.event import AlertsReceived
 from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.alertmanager_payload import parse
 
-PAGES, PAGE = 17, 4096  # that a webhook of a new incident writes into SQLite's write-ahead log (docs/scaling.md)
+PAGES, PAGE = 15, 4096  # that a webhook of a new incident writes into SQLite's write-ahead log (docs/scaling.md)
 WRITE_AHEAD = 4 << 20  # bytes; SQLite begins its log anew at about so many
 TABLES = {"incident": "id", "member": "incident_id", "alike": "incident_id", "timeline": "incident_id"}
 TABLES["outbox"] = "incident_id"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from receiver.store.postgres.connection import PostgresConnection
 from receiver.store.postgres.schema import SCHEMA_VERSION
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.receiver import stores
@@ -17,7 +18,9 @@ from tests.stories.stack import until
 pytestmark = [pytest.mark.postgres, pytest.mark.asyncio(loop_scope="module")]
 
 OLD, NEW = 0, 1
-NEWER = {f"receiver.store.postgres.{module}.SCHEMA_VERSION": SCHEMA_VERSION + 1 for module in ("migrate", "schema")}
+VERSIONS = [f"receiver.store.postgres.{module}.SCHEMA_VERSION" for module in ("migrate", "schema")]
+NEWER, OF_8 = dict.fromkeys(VERSIONS, SCHEMA_VERSION + 1), dict.fromkeys(VERSIONS, 8)
+SCHEMA_8 = Path(__file__).parent / "store" / "data" / "postgres_8.sql"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -67,6 +70,37 @@ async def test_a_newer_receiver_takes_over_what_the_older_one_was_sending(progra
         await until("the older one writes again", lambda: takes(two, OLD, "Again"))
         await until("it is ready", lambda: is_ready(two, OLD))
     await pagerduty.stop()
+
+
+async def test_tables_of_schema_8_are_upgraded_while_a_receiver_of_that_schema_runs(
+    programs: Programs, tmp_path: Path
+) -> None:
+    async with Receivers(programs, tmp_path, {"people": {"linh": {"name": "Linh Tran"}}}) as two:
+        for number in (OLD, NEW):
+            await two.kill(number)
+        with beside(tmp_path) as database:
+            assert isinstance(database, PostgresConnection)
+            database.raw.execute(SCHEMA_8.read_bytes())
+        await two.start(OLD, OF_8)
+        for name in ("Before", "Ended"):
+            await two.fire(OLD, name)
+        await two.end(OLD, "Ended")
+        starting = asyncio.ensure_future(two.start(NEW))
+        while not starting.done():
+            assert len(await two.incidents(OLD)) == 2  # it reads all the time
+        await starting
+        assert "upgraded the database" not in two.log(NEW)
+        await until("the older one refuses", lambda: refuses(two))
+        assert OLD in two.alive
+        assert len(await two.incidents(OLD)) == 2
+        await two.end(NEW, "Before")
+        await two.fire(NEW, "After")
+        assert sorted(one["state"] for one in await two.incidents(NEW)) == ["resolved", "resolved", "triggered"]
+        with beside(tmp_path) as database:
+            late = database.execute(
+                "SELECT to_regclass('outbox_late') IS NULL AND to_regclass('outbox_owed') IS NOT NULL"
+            )
+            assert late.fetchone() == (True,)
 
 
 async def refuses(two: Receivers) -> bool:

@@ -13,6 +13,13 @@ from receiver.store.postgres.schema import SCHEMA_VERSION, schema
 
 OLDEST_SERVER = 140000  # CREATE OR REPLACE TRIGGER
 _LOCK = "SELECT pg_advisory_xact_lock(72399, 1)"
+_OF_8 = 8
+# Who reads meanwhile waits. The locks come first, in the order in which statements take them.
+_FROM_8 = (
+    "LOCK TABLE outbox, alike, incident IN ACCESS EXCLUSIVE MODE",
+    "DROP INDEX IF EXISTS outbox_unsettled, outbox_owed, outbox_late, alike_incident",  # schema.sql makes two anew
+    "ALTER TABLE alike DROP CONSTRAINT IF EXISTS alike_incident_id_fkey",
+)
 _MADE = re.compile(r'CREATE (?:UNIQUE )?(?:TABLE|INDEX) IF NOT EXISTS "?(\w+)')
 _MISSING = "SELECT count(*) FROM json_each(?) WHERE to_regclass(quote_ident(value)) IS NULL"
 _WHO = "SELECT quote_ident(current_user), coalesce(quote_ident(current_schema()), current_setting('search_path'))"
@@ -52,6 +59,9 @@ def _upgrade(db: PostgresConnection) -> None:
         return
     if version:
         db.execute(LOCK)  # else two, each with the locks of some tables, would wait for each other's
+    if version == _OF_8:
+        for statement in _FROM_8:
+            db.execute(statement)
     db.raw.execute(statements.encode(), prepare=False)
     db.execute("DELETE FROM schema_version")
     db.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))

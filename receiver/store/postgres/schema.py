@@ -3,7 +3,7 @@
 from receiver.store.base import Outage, StoreOutageError
 from receiver.store.postgres.connection import PostgresConnection
 
-SCHEMA_VERSION = 8  # the same numbers as SQLite's, of which 8 is the first that PostgreSQL has
+SCHEMA_VERSION = 9  # the same numbers as SQLite's, of which 8 is the first that PostgreSQL has
 VERSION = "SELECT max(version) FROM schema_version"
 _KNOWN = "SELECT to_regclass('schema_version') IS NOT NULL AND to_regclass('incident') IS NOT NULL"
 

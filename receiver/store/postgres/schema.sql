@@ -44,14 +44,14 @@ CREATE TABLE IF NOT EXISTS attachment (
 );
 CREATE INDEX IF NOT EXISTS attachment_parent ON attachment (parent, incident_id);
 
--- What was called the same, for "seen before".
+-- What was called the same, for "seen before". A name stays here without its incident if that could not be read when it
+-- was deleted: nothing refers to it, and its number is never given again.
 CREATE TABLE IF NOT EXISTS alike (
     alertname TEXT COLLATE "C" NOT NULL,
     team TEXT COLLATE "C" NOT NULL,
-    incident_id BIGINT NOT NULL REFERENCES incident (id),
+    incident_id BIGINT NOT NULL,
     PRIMARY KEY (alertname, team, incident_id)
 );
-CREATE INDEX IF NOT EXISTS alike_incident ON alike (incident_id);
 
 CREATE TABLE IF NOT EXISTS timeline (
     incident_id BIGINT NOT NULL REFERENCES incident (id),
@@ -101,15 +101,15 @@ CREATE TABLE IF NOT EXISTS outbox (
     CHECK ((state IN ('sent', 'dead', 'cancelled')) = (settled_at IS NOT NULL))
 );
 CREATE INDEX IF NOT EXISTS outbox_lane ON outbox (incident_id, lane, id);
--- What is unsettled of an incident: its settled rows are many when its last step is repeated for days.
-CREATE INDEX IF NOT EXISTS outbox_unsettled ON outbox (incident_id, lane, id) WHERE state IN ('pending', 'sending');
+-- What is unsettled of an incident: its settled rows are many when its last step is repeated for days. By settled_at and
+-- not by state, as in SQLite, where a claim sets the state and would write these indexes anew.
+CREATE INDEX IF NOT EXISTS outbox_unsettled ON outbox (incident_id, lane, id) WHERE settled_at IS NULL;
 -- What is due: neither what waits for its time nor what waits for its address is looked at.
 CREATE INDEX IF NOT EXISTS outbox_due ON outbox (channel, rank, not_before, id) WHERE state = 'pending' AND parked = 0;
 CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (channel, address, rank, id) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS outbox_parked ON outbox (channel, address) WHERE parked = 1;
-CREATE INDEX IF NOT EXISTS outbox_owed ON outbox (channel, created_at) WHERE state IN ('pending', 'sending');
-CREATE INDEX IF NOT EXISTS outbox_late ON outbox (channel, created_at)
-    WHERE kind = 'page' AND elsewhere = 0 AND state IN ('pending', 'sending');
+-- What is owed on a channel, and which pages have waited for long and not looked for another way.
+CREATE INDEX IF NOT EXISTS outbox_owed ON outbox (channel, kind, elsewhere, created_at) WHERE settled_at IS NULL;
 CREATE INDEX IF NOT EXISTS outbox_lease ON outbox (lease_until) WHERE state = 'sending';
 CREATE INDEX IF NOT EXISTS outbox_dead ON outbox (settled_at) WHERE state = 'dead';
 CREATE INDEX IF NOT EXISTS outbox_bundle ON outbox (bundle) WHERE bundle IS NOT NULL;

@@ -13,10 +13,9 @@ import msgspec
 
 from receiver.store.access import Erased
 from receiver.store.audit import Act
-from receiver.store.sql import audit
+from receiver.store.sql import audit, row
 from receiver.store.sql.connection import Connection
 from receiver.store.sql.queue import Change
-from receiver.store.sql.row import document
 
 _PART = 200  # rows in one transaction: some 10 ms
 _SHORTEST, _LONGEST, MOST_TEXTS = 3, 200, 50  # characters of a name or an address, and how many of them
@@ -133,7 +132,16 @@ def part(db: Connection, erasure: Erasure, table: Table, after: int) -> tuple[in
                 db.executemany(update, changed)
         else:
             db.executemany(update, changed)
+    if table.name == "incident":
+        _rename(db, rows, changed)
     return len(changed), rows[-1][0] if len(rows) == _PART else None
+
+
+def _rename(db: Connection, rows: list[tuple[Any, ...]], changed: list[tuple[Any, ...]]) -> None:
+    """Let what was called the same have the name that its document has now."""
+    was = dict(rows)
+    for doc, number in changed:
+        row.rename(db, number, was[number], doc)
 
 
 def _changed(erasure: Erasure, table: Table, values: list[bytes | str]) -> Iterator[bytes | str]:
@@ -149,7 +157,7 @@ def _changed(erasure: Erasure, table: Table, values: list[bytes | str]) -> Itera
 
 def _document(erasure: Erasure, stored: bytes | str) -> bytes | str:
     """Change a document and nothing of its form, if anything in it is to be changed."""
-    plain = stored if isinstance(stored, str) else document(stored)
+    plain = stored if isinstance(stored, str) else row.document(stored)
     before = msgspec.json.encode(msgspec.json.decode(plain))
     after = erasure.json(plain)
     if after == before:

@@ -44,7 +44,7 @@ _LONGEST_REF = 500  # characters of what a provider calls a message, which is in
 # now whenever it goes: it waits for nothing that is held or put off, and keeps nothing waiting.
 _IN_LANE = """NOT EXISTS (
     SELECT 1 FROM outbox e WHERE e.incident_id = o.incident_id AND e.lane = o.lane AND e.id <> o.id
-    AND e.state IN ('pending', 'sending')
+    AND e.settled_at IS NULL
     AND (e.state = 'sending' OR (e.id < o.id AND e.serial >= 0 AND o.serial >= 0)))"""
 # One range of an index a rank, so that a claim costs what it takes and not what waits; `_ranked` puts them together.
 _DUE = f"""
@@ -74,28 +74,26 @@ _READ = f"SELECT {_ROW} FROM outbox WHERE id = ?"  # noqa: S608
 # What could be leased, to read only; ``without`` is a JSON list of rows that count as settled.
 _READABLE = f"""
 SELECT {", ".join(f"o.{column}" for column in _ROW.split(", "))} FROM outbox o INDEXED BY outbox_owed
-WHERE o.channel = :channel AND o.state IN ('pending', 'sending') AND (o.state = 'pending' OR o.lease_until < :now)
+WHERE o.channel = :channel AND o.settled_at IS NULL AND (o.state = 'pending' OR o.lease_until < :now)
   AND (o.not_before <= :now OR (:address <> '' AND :early AND o.tries > 0))
   AND (:address = '' OR o.address = :address) AND (:kind = '' OR o.kind = :kind)
   AND o.rank IN (SELECT CAST(value AS INTEGER) FROM json_each(:ranks))
   AND o.id NOT IN (SELECT CAST(value AS INTEGER) FROM json_each(:held))
   AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.incident_id = o.incident_id AND e.lane = o.lane AND e.id < o.id
-                  AND e.state IN ('pending', 'sending') AND (e.serial >= 0 OR o.serial < 0)
+                  AND e.settled_at IS NULL AND (e.serial >= 0 OR o.serial < 0)
                   AND e.id NOT IN (SELECT CAST(value AS INTEGER) FROM json_each(:settled)))
 ORDER BY o.rank, o.not_before, o.id LIMIT :limit
 """  # noqa: S608
 # What may have been sent by somebody who could not write that down. Who holds a lease has written it down.
 _IN_DOUBT = """
 SELECT id FROM outbox INDEXED BY outbox_owed
-WHERE channel = ? AND state IN ('pending', 'sending') AND state = 'pending' AND attempt = 0 AND not_before <= ?
+WHERE channel = ? AND settled_at IS NULL AND state = 'pending' AND attempt = 0 AND not_before <= ?
 """
 _TRIED = """
 UPDATE outbox SET attempt = 1
 WHERE id IN (SELECT CAST(value AS INTEGER) FROM json_each(?)) AND attempt = 0 AND state = 'pending'
 """
-_ELSEWHERE = """
-UPDATE outbox SET elsewhere = 1 WHERE id = ? AND elsewhere = 0 AND state IN ('pending', 'sending')
-"""
+_ELSEWHERE = "UPDATE outbox SET elsewhere = 1 WHERE id = ? AND elsewhere = 0 AND settled_at IS NULL"
 _EXPIRED = "UPDATE outbox SET state = 'pending', lease_until = NULL WHERE state = 'sending' AND lease_until < ?"
 _FIRST_DUE = f"""
 SELECT coalesce(
@@ -123,24 +121,24 @@ _BEST = """
 SELECT rank FROM outbox WHERE channel = ? AND address = ? AND state = 'pending' ORDER BY rank LIMIT 1
 """
 _LATE = """
-SELECT id FROM outbox INDEXED BY outbox_late WHERE channel = ? AND created_at <= ? AND kind = 'page' AND elsewhere = 0
-    AND state IN ('pending', 'sending') ORDER BY created_at LIMIT ?
+SELECT id FROM outbox INDEXED BY outbox_owed WHERE channel = ? AND created_at <= ? AND kind = 'page' AND elsewhere = 0
+    AND settled_at IS NULL ORDER BY created_at LIMIT ?
 """
 _HOPES = """
 SELECT id, notification, channel, address, lane, kind, round, serial FROM outbox INDEXED BY outbox_unsettled
-WHERE incident_id = ? AND state IN ('pending', 'sending') AND round = ? AND kind = 'page' AND elsewhere = 0 AND id <> ?
+WHERE incident_id = ? AND settled_at IS NULL AND round = ? AND kind = 'page' AND elsewhere = 0 AND id <> ?
 """
 _STATES = """SELECT channel, count(*), min(created_at), max(nullif(last_error, ''))
-    FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel"""
+    FROM outbox WHERE settled_at IS NULL GROUP BY channel"""
 _GIVEN_UP = "SELECT channel, last_error, settled_at FROM outbox WHERE state = 'dead' ORDER BY settled_at DESC LIMIT 200"
-_CHANNELS = "SELECT DISTINCT channel FROM outbox INDEXED BY outbox_owed WHERE state IN ('pending', 'sending')"
+_CHANNELS = "SELECT DISTINCT channel FROM outbox INDEXED BY outbox_owed WHERE settled_at IS NULL"
 _MOVED = """
 UPDATE outbox SET not_before = not_before + :by, lease_until = lease_until + :by
-WHERE state IN ('pending', 'sending')
+WHERE settled_at IS NULL
 """
 # A reminder's age tells which acknowledgement it belongs to.
 _AGED = """
-UPDATE outbox SET created_at = created_at + :by WHERE kind <> 'reminder' AND state IN ('pending', 'sending')
+UPDATE outbox SET created_at = created_at + :by WHERE kind <> 'reminder' AND settled_at IS NULL
 """
 _END_AGAIN = """
 UPDATE outbox SET state = 'pending', settled_at = NULL, not_before = ?, created_at = ?, tries = 0, spent = 0
@@ -158,7 +156,7 @@ UPDATE outbox SET state = ?, lease_until = NULL, settled_at = ?, ref = ?, last_e
 WHERE id = ? AND state = 'sending' AND attempt = ?
 """
 # SQLite uses a partial index only if the query repeats its WHERE (sqlite.org/partialindex.html): outbox_unsettled.
-_IS_PENDING = "state IN ('pending', 'sending') AND state = 'pending'"
+_IS_PENDING = "settled_at IS NULL AND state = 'pending'"
 _IN_FRONT = f"SELECT id, kind, priority FROM outbox WHERE incident_id = ? AND lane = ? AND {_IS_PENDING}"  # noqa: S608
 _PENDING = f"SELECT id, kind, created_at FROM outbox WHERE incident_id = ? AND {_IS_PENDING}"  # noqa: S608
 _CANCEL = "UPDATE outbox SET state = 'cancelled', lease_until = NULL, settled_at = ?, parked = 0 WHERE id = ?"
@@ -202,7 +200,7 @@ ORDER BY id
 _TOLD_LATER = """
 SELECT 1 FROM outbox page JOIN outbox later INDEXED BY outbox_unsettled
     ON later.incident_id = page.incident_id AND later.lane = page.lane AND later.id > :id
-WHERE page.bundle = :umbrella AND later.kind = :kind AND later.state IN ('pending', 'sending') LIMIT 1
+WHERE page.bundle = :umbrella AND later.kind = :kind AND later.settled_at IS NULL LIMIT 1
 """
 # Whose end has come since is a member no more: what fires again has an incident of its own there.
 _MEMBER_STATES = f"""

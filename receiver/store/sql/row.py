@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
@@ -55,12 +55,20 @@ class _OfTeam(msgspec.Struct):
     team: str = ""
 
 
+class _Named(msgspec.Struct):
+    """The part of a document that says what an incident is called."""
+
+    labels: dict[str, str] = {}
+    team: str = ""
+
+
 _encoder = msgspec.json.Encoder()
 _incident = msgspec.json.Decoder(Incident)
 _open_incident = msgspec.json.Decoder(OpenIncident)
 _awaited = msgspec.json.Decoder(Awaited)
 _past = msgspec.json.Decoder(PastIncident)
 _of_team = msgspec.json.Decoder(_OfTeam)
+_named = msgspec.json.Decoder(_Named)
 _outline = msgspec.json.Decoder(Outline)
 _data = msgspec.json.Decoder(Data)
 _KINDS = frozenset(kind.value for kind in EntryKind)
@@ -81,6 +89,8 @@ _OWNERS = """
 SELECT incident_id, count(*) FROM json_each(?2) CROSS JOIN member ON receiver = ?1 AND fingerprint = value
 GROUP BY incident_id
 """
+_CALL = "INSERT INTO alike VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_UNNAME = "DELETE FROM alike WHERE alertname = ? AND team = ? AND incident_id = ?"
 _LEAVE = "DELETE FROM member WHERE receiver = ? AND fingerprint = ? AND incident_id = ?"
 _JOIN = """
 INSERT INTO member (receiver, incident_id, fingerprint) SELECT ?, ?, value FROM json_each(?) WHERE true
@@ -103,7 +113,7 @@ _URGENT = f"""SELECT id, doc FROM
     ORDER BY incident.priority, incident.opened_at"""  # noqa: S608
 # A redraw (serial < 0) is no notification, and takes its time.
 _OWED = """
-SELECT channel, min(created_at) FROM outbox WHERE state IN ('pending', 'sending') AND serial >= 0 GROUP BY channel
+SELECT channel, min(created_at) FROM outbox WHERE settled_at IS NULL AND serial >= 0 GROUP BY channel
 """
 
 
@@ -359,9 +369,31 @@ def delete(db: Connection, numbers: list[int]) -> None:
     """Delete resolved incidents; one that is open is left with all its rows."""
     parameters = [(number,) for number in numbers]
     shut = "(SELECT id FROM incident WHERE id = ? AND state = 'resolved')"
-    for table in ("outbox", "timeline", "attachment", "alike", "silence"):
+    _forget_names(db, parameters)
+    for table in ("outbox", "timeline", "attachment", "silence"):
         db.executemany(f"DELETE FROM {table} WHERE incident_id IN {shut}", parameters)  # noqa: S608  # our own names
     db.executemany("DELETE FROM incident WHERE id = ? AND state = 'resolved'", parameters)
+
+
+def _forget_names(db: Connection, parameters: list[tuple[int]]) -> None:
+    """Delete the names of resolved incidents; that of one that cannot be read stays, and ``alike`` passes over it."""
+    each = db.execute_each("SELECT id, doc FROM incident WHERE id = ? AND state = 'resolved'", parameters)
+    for number, doc in (row for rows in each for row in rows):
+        if (name := _name_in(db, number, doc)) is not None:
+            db.execute(_UNNAME, (*name, number))
+
+
+def _name_in(db: Connection, number: int, doc: bytes) -> tuple[str, str] | None:
+    read = db.unreadable.read(Table.INCIDENT, number, lambda: _named.decode(document(doc)))
+    return _name_of(read.labels, read.team) if read is not None else None
+
+
+def rename(db: Connection, number: int, was: bytes, now: bytes) -> None:
+    """Keep the table of what is called the same true where a document is rewritten."""
+    names = _name_in(db, number, was), _name_in(db, number, now)
+    if names[0] is not None and names[1] is not None and names[0] != names[1]:
+        db.execute(_UNNAME, (*names[0], number))
+        db.execute(_CALL, (*names[1], number))
 
 
 def timeline(db: Connection, incident_id: int, limit: int = LINES_SHOWN, skip: int = 0) -> tuple[Entry, ...]:
@@ -537,14 +569,17 @@ def _enrol(db: Connection, before: Incident, after: Incident) -> None:
 
 def _name(db: Connection, before: Incident, after: Incident) -> None:
     """Keep the table of what is called the same true."""
-    named = (after.labels.get("alertname", ""), after.team)
+    was, now = (_name_of(one.labels, one.team) for one in (before, after))
     if before.state is not State.NEW:
-        if (before.labels.get("alertname", ""), before.team) == named:
+        if was == now:
             return
-        db.execute("DELETE FROM alike WHERE incident_id = ?", (after.id,))
-    if named[0]:
-        name, team = (indexed(one, LONGEST_NAME) for one in named)
-        db.execute("INSERT INTO alike VALUES (?, ?, ?)", (name, team, after.id))
+        db.execute(_UNNAME, (*was, after.id))
+    if now[0]:
+        db.execute(_CALL, (*now, after.id))
+
+
+def _name_of(labels: Mapping[str, str], team: str) -> tuple[str, str]:
+    return indexed(labels.get("alertname", ""), LONGEST_NAME), indexed(team, LONGEST_NAME)
 
 
 def _columns(incident: Incident) -> dict[str, object]:

@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 PATIENT = 5000  # milliseconds that a change waits for another program's lock
 
-MOVED = 1_000_000  # as the version of a schema
+MOVED = 1_000_000  # and the version of the schema, in its place
+_FIRST_MOVED = 8  # the schema whose receivers wrote no version there
 CHECKED_FIRST = 64 * 1024 * 1024  # bytes that are looked at for damage before the start: a tenth of a second
 
 
@@ -156,7 +157,7 @@ def check(db: sqlite3.Connection, path: Path) -> None:
 
 def mark_moved(db: sqlite3.Connection) -> None:
     """Let no receiver start on the file any more: what is in it goes on elsewhere."""
-    db.execute(f"PRAGMA user_version={MOVED}")
+    db.execute(f"PRAGMA user_version={MOVED + SCHEMA_VERSION}")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
@@ -166,11 +167,7 @@ def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[st
         db.execute(f"PRAGMA {pragma}")  # synchronous=NORMAL would lose the last commits with the power
     db.execute("PRAGMA temp_store=MEMORY")
     schema = db.execute("PRAGMA user_version").fetchone()[0]
-    if schema == MOVED:
-        text = f"{path}: was moved to PostgreSQL: set `postgres` in place of `database`"
-        raise StoreError(f"{text}, or PRAGMA user_version={SCHEMA_VERSION} in the file to go on from what it had then")
-    if schema > SCHEMA_VERSION:
-        raise StoreError(f"{path}: written by a newer receiver (schema {schema}); run that one")
+    _refuse_others(path, schema)
     if path.stat().st_size <= CHECKED_FIRST:  # a larger one is looked at while pages go out: see SQLiteStore.check
         check(db, path)
     if 0 < schema < SCHEMA_VERSION:
@@ -186,6 +183,15 @@ def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[st
             raise
         # Full, or locked by another program: what is owed can be read and sent, and its leases end by themselves.
         log.error("%s: cannot be written (%s)", path, error)  # noqa: TRY400  # its text says it all
+
+
+def _refuse_others(path: Path, schema: int) -> None:
+    if schema >= MOVED:
+        text = f"{path}: was moved to PostgreSQL: set `postgres` in place of `database`"
+        back = f"PRAGMA user_version={schema - MOVED or _FIRST_MOVED}"
+        raise StoreError(f"{text}, or {back} in the file to go on from what it had then")
+    if schema > SCHEMA_VERSION:
+        raise StoreError(f"{path}: written by a newer receiver (schema {schema}); run that one")
 
 
 def _keep(db: sqlite3.Connection, path: Path, schema: int) -> None:

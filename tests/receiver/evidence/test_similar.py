@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.evidence.similar import Similar, ending_text, ranked, similar
-from receiver.incident.event import AlertsReceived, Resolve
+from receiver.incident.event import AlertsReceived, HandOver, Resolve
 from receiver.incident.model import AlertGroup, Incident, Origin, State
 from receiver.messages.i18n import Reader
 from receiver.store.base import PastIncident
@@ -79,6 +79,57 @@ async def test_what_is_deleted_is_not_found(store: SQLStore) -> None:
         await resolve(store, clock, await fire(store, clock, key, "db-1"))
     await store.delete([1])
     assert [one.id for one in await store.alike("HighErrorRate", "backend", 5)] == [3, 2]
+
+
+def named(folder: Path) -> list[tuple[str, str, int]]:
+    with beside(folder) as db:
+        return sorted(tuple(row) for row in db.execute("SELECT alertname, team, incident_id FROM alike").fetchall())
+
+
+async def test_the_names_of_what_is_deleted_go_with_it_packed_or_not(store: SQLStore, tmp_path: Path) -> None:
+    clock = Clock()
+    for key in ("a", "b", "c"):
+        await resolve(store, clock, await fire(store, clock, key, "db-1", team="x" * 2000))
+        clock.forward(hours=1)
+    assert len(named(tmp_path)) == 3
+    clock.forward(days=2)
+    await store.pack(clock.now, 1)
+    await store.delete([1, 2, 7])
+    assert [number for _, _, number in named(tmp_path)] == [3]
+
+
+async def test_what_is_given_to_another_team_has_one_name(store: SQLStore, tmp_path: Path) -> None:
+    clock = Clock()
+    moved = await fire(store, clock, "a", "db-1")
+    for team in ("default", "backend", "default"):
+        await store.apply(moved.id, deciding(HandOver("linh", Origin.API, team=team), clock.now), clock.now)
+        assert named(tmp_path) == [("HighErrorRate", team, moved.id)]
+
+
+@pytest.mark.parametrize("doc", [b"{", b"", b"\x78\x9cbroken", b"null", b'{"labels": 3}', b'{"id": 1}'])
+async def test_what_cannot_be_read_is_deleted_with_the_others_and_its_name_hurts_nobody(
+    store: SQLStore, tmp_path: Path, doc: bytes
+) -> None:
+    clock = Clock()
+    for key in ("a", "b", "c"):
+        await resolve(store, clock, await fire(store, clock, key, "db-1"))
+    with beside(tmp_path) as db:
+        db.execute("UPDATE incident SET doc = ? WHERE id = 1", (doc,))
+    await store.delete([1, 2])
+    assert named(tmp_path) == [("HighErrorRate", "backend", 1), ("HighErrorRate", "backend", 3)]
+    assert [one.id for one in await store.alike("HighErrorRate", "backend", 1)] == [3]
+    assert [one.id for one in await store.alike("HighErrorRate", "backend", 5)] == [3]
+
+
+async def test_a_name_that_is_there_already_keeps_nothing_from_being_written(store: SQLStore, tmp_path: Path) -> None:
+    """Somebody has overwritten the document by hand, as the runbook of what is stuck says."""
+    clock = Clock()
+    moved = await fire(store, clock, "a", "db-1")
+    with beside(tmp_path) as db:
+        db.execute("INSERT INTO alike VALUES ('HighErrorRate', 'default', ?)", (moved.id,))
+    handed = deciding(HandOver("linh", Origin.API, team="default"), clock.now)
+    assert await store.apply(moved.id, handed, clock.now)
+    assert named(tmp_path) == [("HighErrorRate", "default", moved.id)]
 
 
 @pytest.mark.sqlite("an older schema of its file")

@@ -114,6 +114,21 @@ async def test_no_row_has_name_and_address(store: SQLStore, tmp_path: Path) -> N
             assert db.execute(f"SELECT count(*) FROM {emptied}").fetchone() == (0,), emptied  # noqa: S608  # our own names
 
 
+async def test_what_is_called_by_their_name_is_called_by_the_number_and_is_deleted_with_its_incident(
+    store: SQLStore, tmp_path: Path
+) -> None:
+    alert = labelled(an_alert("3"), alertname=f"Disk of {NAME}")
+    await store.update(AlertsReceived(AlertGroup("3", (alert,))), the_policy(), START)
+    await store.erasing.erase("linh", [NAME], ACT)
+    (called,) = await store.alike("Disk of former-1.1", "backend", 5)
+    assert called.id == 3
+    await store.apply(3, deciding(Resolve("marek", Origin.API), START), START)
+    await store.delete([3])
+    with beside(tmp_path) as db:
+        assert NAME not in repr(db.execute("SELECT * FROM alike").fetchall())
+        assert db.execute("SELECT count(*) FROM alike WHERE incident_id = 3").fetchone() == (0,)
+
+
 async def test_the_acts_stay_under_a_number_and_everything_else_as_it_was(store: SQLStore) -> None:
     before = [await store.incident(number) for number in (1, 2)]
     await store.erasing.erase("linh", [NAME], ACT)

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.sqlite("the schemas of its files")
 
 DATA = Path(__file__).parent / "data"
 WRITTEN = START + timedelta(hours=1, minutes=12, seconds=1)  # when the file of schema 2 was closed
-OLDER = {"schema_2": 2, "schema_6": 6, "schema_7": 7}
+OLDER = {"schema_2": 2, "schema_6": 6, "schema_7": 7, "schema_8": 8}
 
 
 @pytest.fixture
@@ -209,9 +209,11 @@ async def test_half_an_upgrade_is_none(tmp_path: Path, clock: Clock) -> None:
     assert documents(tmp_path) == before
 
 
-async def test_a_file_of_schema_7_keeps_its_rows(tmp_path: Path, clock: Clock) -> None:
-    older(tmp_path, "schema_7")
-    counted = "SELECT 'member', count(*) FROM member UNION ALL SELECT 'timeline', count(*) FROM timeline"
+@pytest.mark.parametrize("name", ["schema_7", "schema_8"])
+async def test_a_file_of_schema_7_or_8_keeps_its_rows(tmp_path: Path, clock: Clock, name: str) -> None:
+    older(tmp_path, name)
+    tables = ("member", "timeline", "alike", "outbox")
+    counted = " UNION ALL ".join(f"SELECT '{table}', count(*) FROM {table}" for table in tables)  # noqa: S608
     with beside_file(tmp_path) as db:
         before, rows = documents(tmp_path), db.execute(counted).fetchall()
     await (await a_store(tmp_path, clock)).close()

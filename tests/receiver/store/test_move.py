@@ -19,6 +19,7 @@ from receiver.store.postgres.connection import Login
 from receiver.store.postgres.move import moved
 from receiver.store.postgres.queue import LOCK
 from receiver.store.sqlite.file import connect
+from receiver.store.sqlite.migrations import SCHEMA_VERSION
 from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver import stores
 from tests.receiver.channels.test_registry import BASE
@@ -66,7 +67,7 @@ async def test_everything_is_moved_and_goes_on(tmp_path: Path, capsys: pytest.Ca
     await before.close()
     assert main(configured(tmp_path)) == 0
     assert "all are equal" in capsys.readouterr().out
-    with pytest.raises(StoreError, match="was moved to PostgreSQL"):
+    with pytest.raises(StoreError, match=f"was moved to PostgreSQL.*user_version={SCHEMA_VERSION} "):
         await SQLiteStore(tmp_path / "old.sqlite3", lambda: None).open(clock.now)
     with stores.using(stores.POSTGRES):
         after = stores.the_store(tmp_path, clock)

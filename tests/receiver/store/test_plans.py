@@ -48,7 +48,7 @@ pytestmark = pytest.mark.sqlite("its plans; test_postgres_plans.py has the other
 
 # Over all that is open or unsettled, and never over what is past.
 SMALL = {"incident_open", "incident_wake", "incident_count", "outbox_unsettled", "outbox_due"}
-SMALL |= {"outbox_waiting", "outbox_parked", "outbox_owed", "outbox_late", "outbox_lease"}
+SMALL |= {"outbox_waiting", "outbox_parked", "outbox_owed", "outbox_lease"}
 TABLES = {"heartbeat", "job_heartbeat", "own", "gathering", "json_each", "CONSTANT"}  # a row a source, job or address
 TABLES |= {"cover_notice"}  # what nobody has been told yet
 # As many as are asked for, from the end of an index.

@@ -33,6 +33,12 @@ TYPES = {"INTEGER": "bigint", "REAL": "double precision", "TEXT": "text", "BLOB"
 COLUMNS = """SELECT table_name, column_name, data_type, collation_name FROM information_schema.columns
     WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position"""
 INDEXES = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()"
+SHAPE = (
+    "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()",
+    """SELECT conrelid::regclass || '.' || conname, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = current_schema()::regnamespace""",
+)
+DATA = Path(__file__).parent / "data"
 OPTIONS = "SELECT reloptions FROM pg_class WHERE oid = CAST(? AS regclass)"
 Columns = dict[str, list[tuple[str, str]]]
 
@@ -115,6 +121,33 @@ async def test_a_running_receiver_writes_nothing_once_a_newer_one_has_upgraded(e
     await store.update(over, the_policy(), START)
     assert [*outages, store.outage] == [Outage.REPLACED, None]
     await store.close()
+
+
+async def test_the_tables_of_schema_8_get_the_shape_of_new_ones(empty: str) -> None:
+    store = a_store_at(empty)
+    await store.open(START)
+    await store.update(received(an_alert()), the_policy(), START)
+    await store.close()
+    shapes = list[dict[str, str]]()
+    with psycopg.connect(empty) as connection:
+        shapes.append(shape(connection))
+        connection.execute((DATA / "postgres_8.sql").read_bytes())
+        shapes.append(shape(connection))
+    store = a_store_at(empty)
+    await store.open(START)
+    with psycopg.connect(empty) as connection:
+        shapes.append(shape(connection))
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(schema.SCHEMA_VERSION,)]
+    assert shapes[1] != shapes[0]
+    assert shapes[2] == shapes[0]
+    assert [one.id for one in await store.alike("HighErrorRate", "backend", 5)] == [1]
+    assert await store.claim("email", START, 10.0, 5)
+    await store.close()
+
+
+def shape(connection: psycopg.Connection[tuple[str, str]]) -> dict[str, str]:
+    """What every index and every constraint is made of."""
+    return {name: text for query in SHAPE for name, text in connection.execute(query.encode())}
 
 
 async def test_an_old_server_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ From schema 8 on, a document may be compressed.
 import sqlite3
 from collections.abc import Callable, Mapping
 
-from receiver.store.sqlite.migrations import from_1, from_2, from_3, from_4, from_5, from_6, from_7
+from receiver.store.sqlite.migrations import from_1, from_2, from_3, from_4, from_5, from_6, from_7, from_8
 from receiver.store.sqlite.migrations.script import run_script
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 _STEPS: dict[int, Callable[[sqlite3.Connection, Mapping[str, str]], None]] = {
     1: lambda db, _keys: from_1.upgrade(db),
     2: lambda db, _keys: from_2.upgrade(db),
@@ -20,6 +20,7 @@ _STEPS: dict[int, Callable[[sqlite3.Connection, Mapping[str, str]], None]] = {
     5: lambda db, _keys: from_5.upgrade(db),
     6: lambda db, _keys: from_6.upgrade(db),
     7: lambda db, _keys: from_7.upgrade(db),
+    8: lambda db, _keys: from_8.upgrade(db),
 }
 
 
