@@ -3,7 +3,7 @@
 import json
 import re
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from receiver.incident.heartbeat import Watch
 from receiver.incident.machine import transition
 from receiver.incident.model import AlertGroup, Decision, Failure, Incident, Kind, Origin, State
 from receiver.incident.timers import clock_set
-from receiver.store.base import ANY, Ask, IncidentFilter, Sent, Standing, Store, Trace, Wanted
+from receiver.store.base import ANY, Ask, Claimed, IncidentFilter, Sent, Standing, Store, Trace, Wanted
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite import file
 from receiver.store.sqlite.store import SQLiteStore
@@ -78,6 +78,18 @@ async def filled(tmp_path: Path) -> AsyncIterator[tuple[SQLiteStore, Clock]]:
     clock.forward(days=1)
     yield store, clock
     await store.close()
+
+
+class TakesAll:
+    """A dispatcher that is given first pages, and never sends them."""
+
+    lease = 60.0
+
+    def takes(self, _address: str) -> bool:
+        return True
+
+    def take(self, _claims: Sequence[Claimed]) -> None:
+        pass
 
 
 def fill(db: sqlite3.Connection, count: int) -> None:
@@ -153,7 +165,7 @@ async def use(store: SQLStore, clock: Clock) -> None:
 
 
 async def attach(store: SQLStore, clock: Clock, child: int, parent: int) -> None:
-    """One incident speaks for another, and is over; a person raises a third."""
+    """One incident speaks for another, and is over; a person raises a third, and the pages of a fourth are leased."""
 
     def attached(before: Incident, standing: Standing) -> Decision:
         event = Attach("linh", Origin.LINK, parent, parent=standing.parent, siblings=standing.siblings)
@@ -165,6 +177,8 @@ async def attach(store: SQLStore, clock: Clock, child: int, parent: int) -> None
     await store.answer(child, attached, clock.now, parent=parent, trace=Trace("linh", form="1"))
     await store.apply(parent, deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
     assert await store.raise_by_hand(raised, clock.now, Trace("linh", form="2"))
+    store.give_first_pages("email", TakesAll())
+    assert await store.update(AlertsReceived(of_group(received(an_alert("first")), "first")), the_policy(), clock.now)
 
 
 async def ask(store: SQLStore, clock: Clock) -> None:
