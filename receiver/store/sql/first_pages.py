@@ -17,11 +17,6 @@ class FirstPages:
         self._takers, self._decision, self._now = takers, decision, now
         self._leased: dict[str, list[Claimed]] = {}
 
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return sum(map(len, self._leased.values()))
-
     def until(self, target: Target) -> float | None:
         """Say how long a page to a target is leased for, if it is to be; in seconds since 1970."""
         taker = self._takers.get(target.channel)

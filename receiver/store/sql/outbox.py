@@ -238,12 +238,22 @@ def enqueue(
     *,
     is_new: bool = False,
     first: FirstPages | None = None,
-) -> None:
-    """Write down what is owed, if it is worth owing and not owed already; of an incident that ``is_new`` nothing is."""
+) -> bool:
+    """Write down what is owed, if it is worth owing and not owed already; of an incident that ``is_new`` nothing is.
+
+    Says whether a dispatcher may find something that it can send now.
+    """
     way = handling(notification.target.channel)
     if is_new and notification.kind is Kind.PAGE:
-        _write_down(db, incident, notification, way, now, is_new=True, first=first)
-        return
+        return _write_down(db, incident, notification, way, now, is_new=True, first=first)
+    _enqueue_later(db, incident, notification, way, now)
+    return True
+
+
+def _enqueue_later(
+    db: Connection, incident: Incident, notification: Notification, way: Handling, now: datetime
+) -> None:
+    """Write down what is owed of an incident that may owe something already."""
     if notification.is_redraw:
         _redraw(db, incident, notification, way, now)
         return
@@ -283,11 +293,12 @@ def _write_down(
     *,
     is_new: bool = False,
     first: FirstPages | None = None,
-) -> None:
+) -> bool:
+    """Say whether it may be sent now."""
     target, kind = notification.target, notification.kind
     way = way.of(kind)
     if kind not in way.kinds:
-        return
+        return False
     due, window = _due(db, incident, target, way, now)
     row = {
         "id": incident.id,
@@ -304,20 +315,20 @@ def _write_down(
         "notification": msgspec.json.encode(notification),
     }
     if first is not None and window is None and _is_leased(db, row, notification, first, now):
-        return
+        return False
     if not is_new and supersedes(kind, incident.priority):
         _cancel_superseded(db, incident, notification, now)
     joins = window is not None and way.umbrella and due > now
     begins = window is not None and joins and window.begins_umbrella(way)
     row["bundle"] = window.umbrella if window is not None and joins and not begins else None
     inserted = db.execute(_ENQUEUE, row)
-    if window is None or not (_is_owed_first(db, row, is_new=is_new) or inserted.rowcount):
-        return
-    if begins:
-        (added,) = db.execute(_NUMBER, row).fetchone()
-        db.execute(_JOIN, (added, added))
-        window = msgspec.structs.replace(window, umbrella=added)
-    _gather(db, target, window)
+    if window is not None and (_is_owed_first(db, row, is_new=is_new) or inserted.rowcount):
+        if begins:
+            (added,) = db.execute(_NUMBER, row).fetchone()
+            db.execute(_JOIN, (added, added))
+            window = msgspec.structs.replace(window, umbrella=added)
+        _gather(db, target, window)
+    return due <= now
 
 
 def _is_leased(

@@ -447,8 +447,9 @@ def save(  # and who is given its first pages
     _attach(db, before, after)
     owes = outbox.cancel_pointless(db, after, now)  # what stands behind it in its lane may be sent
     owed = (*decision.notifications, *redraws(before, after, now))
+    is_new, sendable = before.state is State.NEW, False
     for notification in owed:
-        outbox.enqueue(db, after, notification, handling, now, is_new=before.state is State.NEW, first=first)
+        sendable |= outbox.enqueue(db, after, notification, handling, now, is_new=is_new, first=first)
     undone = is_undone(before, after)
     if undone and before.resolved_at is not None:
         outbox.owe_again(db, after.id, handling, before.resolved_at)
@@ -457,8 +458,7 @@ def save(  # and who is given its first pages
     if given_back and before.acknowledged_at is not None:
         outbox.owe_again(db, after.id, handling, before.acknowledged_at)
     others = _follow(db, after.id, decision.ripples, handling, now)
-    left = len(owed) > (first.count if first is not None else 0)
-    owes = owes or undone or given_back or left or any(other.owes for other in others)
+    owes = owes or undone or given_back or sendable or any(other.owes for other in others)
     return Saved(before, after, owes, others)
 
 
