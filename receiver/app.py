@@ -453,7 +453,7 @@ class Receiver:
         for name, channel in build_channels(self.config.channels, setup):
             self._channels[name] = channel
             self._dispatchers[name] = self._dispatcher(name, channel)
-            self.store.give_first_pages(name, self._dispatchers[name])
+            self.store.give_first_pages(name, self._dispatchers[name], self._clock)
         self._add_calendars(session)
         self._add_device_check()
         await self._add_loops(session)

@@ -431,7 +431,7 @@ class Store(History, Outbox, Protocol):
     def outage(self) -> Outage | None:
         """Say why nothing can be written, as far as was seen at the last attempt."""
 
-    def give_first_pages(self, channel: str, taker: Taker) -> None:
+    def give_first_pages(self, channel: str, taker: Taker, clock: Callable[[], datetime]) -> None:
         """Give a channel's first pages of P1 to a taker, where this process is the only one that has the database."""
 
     async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:

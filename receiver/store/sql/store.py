@@ -121,6 +121,7 @@ class SQLStore:
         self.hooks = SQLHooks(writer, reader)
         self.unreadable = Unreadable()
         self._takers: dict[str, Taker] = {}
+        self._lease_clock: Callable[[], datetime] | None = None
         self._updates = 0  # under way
         self._installation = 0
         self._in_doubt = set[int]()  # rows that may have been sent though nobody could write that down
@@ -163,7 +164,7 @@ class SQLStore:
 
     async def _update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
         first: FirstPages | None = None
-        moved = self._moved
+        leased_at = self._lease_clock() if self._lease_clock else now  # a body may have taken its time since ``now``
 
         def change(db: Connection, error: Exception | None = None) -> Changed:
             nonlocal first
@@ -172,7 +173,7 @@ class SQLStore:
                 log.error("incident %d takes in nothing: another one is opened", before.id, exc_info=error)
                 before = row.set_aside(db, before, event.group.key, now)
             decision = transition(before, event, policy, now)
-            first = self._first_pages(before, decision, now + self._moved - moved)
+            first = self._first_pages(before, decision, leased_at)
             return row.save(db, before, decision, self._handling, now, first)
 
         def hand_over() -> None:
@@ -189,7 +190,7 @@ class SQLStore:
             # Whoever sent it would send it again and again, and nobody would hear of what fires.
             return await decided(partial(change, error=error))
 
-    def give_first_pages(self, channel: str, taker: Taker) -> None:  # noqa: ARG002
+    def give_first_pages(self, channel: str, taker: Taker, clock: Callable[[], datetime]) -> None:  # noqa: ARG002
         return  # a lease is its holder's, who may have lost it by now
 
     def _first_pages(self, before: Incident, decision: Decision, now: datetime) -> FirstPages | None:

@@ -81,8 +81,8 @@ class SQLiteStore(SQLStore):
         )
         return claims or []
 
-    def give_first_pages(self, channel: str, taker: Taker) -> None:
-        self._takers[channel] = taker
+    def give_first_pages(self, channel: str, taker: Taker, clock: Callable[[], datetime]) -> None:
+        self._takers[channel], self._lease_clock = taker, clock
 
     async def check(self) -> None:
         def look() -> None:

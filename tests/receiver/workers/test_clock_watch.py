@@ -1,7 +1,7 @@
 """Somebody sets the clock, or suspends the machine: nothing waits longer, comes sooner or is sent twice for it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from receiver.channels.base import Failure, SendError
 from receiver.incident.event import AlertsReceived, Resolve, UndoResolve
 from receiver.incident.model import EntryKind, Kind, Origin, State
 from receiver.metrics import Metrics
-from receiver.store.base import Outage, StoreError, StoreOutageError
+from receiver.store.base import Claimed, Outage, StoreError, StoreOutageError
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.clock_watch import ClockWatch, WatchedClock
@@ -182,6 +182,33 @@ async def test_a_claim_that_is_under_way_when_the_clock_is_set_leases_for_as_lon
     assert len(await claiming) == 1
     await rig.seconds(80, 10)
     assert await rig.store.claim("email", rig.read(), 90, 10) == []
+    await rig.seconds(20, 10)
+    assert rig.people() == ["linh@example.com"]
+
+
+class Taker:
+    """Takes what it is given, and never sends it."""
+
+    lease = 90.0
+
+    def takes(self, _address: str) -> bool:
+        return True
+
+    def take(self, _claims: Sequence[Claimed]) -> None:
+        return
+
+
+@pytest.mark.sqlite("on PostgreSQL several receivers send")
+@pytest.mark.parametrize("by", [-HOUR, HOUR])
+async def test_a_p1_that_opens_when_the_clock_is_set_is_leased_for_as_long(rig: Rig, by: timedelta) -> None:
+    rig.store.give_first_pages("email", Taker(), rig.read)
+    opening = asyncio.create_task(rig.fire())
+    await asyncio.sleep(0)
+    rig.clock.set(seconds=by.total_seconds())
+    await rig.watch.look()
+    await opening
+    await rig.seconds(80, 10)
+    assert rig.people() == []
     await rig.seconds(20, 10)
     assert rig.people() == ["linh@example.com"]
 

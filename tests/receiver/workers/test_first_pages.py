@@ -47,7 +47,7 @@ async def fire(
     """Give what the takers of all channels are given of a group's news."""
     takers = {channel: Taker() for channel in CHANNELS}
     for channel, taker in takers.items():
-        store.give_first_pages(channel, taker)
+        store.give_first_pages(channel, taker, clock)
     event = AlertsReceived(of_group(received(*alerts), key=key))
     await store.update(event, the_routing() if routing is None else routing, clock.now)
     await asyncio.sleep(0)
@@ -103,6 +103,20 @@ async def test_what_nobody_sends_is_claimed_when_its_lease_is_over(store: SQLSto
     await store.close()
 
 
+async def test_the_lease_begins_when_it_is_written_though_the_body_took_its_time(store: SQLStore) -> None:
+    clock = Clock()
+    began = clock.now
+    clock.forward(seconds=60)
+    taker = Taker()
+    store.give_first_pages("email", taker, clock)
+    await store.update(received(an_alert()), the_routing(), began)
+    await asyncio.sleep(0)
+    assert taker.claims
+    clock.forward(seconds=89)
+    assert await store.claim("email", clock.now, 90, 100) == []
+    await store.close()
+
+
 async def test_what_a_dead_process_was_given_is_claimed_by_the_next(tmp_path: Path) -> None:
     clock = Clock()
     store = await a_store(tmp_path, clock)
@@ -142,7 +156,7 @@ async def test_who_is_awake_takes_it_and_nobody_is_paged(store: SQLStore) -> Non
 
 async def test_where_a_channel_takes_nothing_its_pages_wait_to_be_claimed(store: SQLStore) -> None:
     clock, busy = Clock(), Taker(takes=False)
-    store.give_first_pages("email", busy)
+    store.give_first_pages("email", busy, clock)
     await store.update(received(an_alert()), the_routing(), clock.now)
     await asyncio.sleep(0)
     assert busy.claims == []
@@ -152,7 +166,7 @@ async def test_where_a_channel_takes_nothing_its_pages_wait_to_be_claimed(store:
 
 async def test_many_at_once_are_left_to_be_claimed_together(store: SQLStore) -> None:
     clock, taker = Clock(), Taker()
-    store.give_first_pages("email", taker)
+    store.give_first_pages("email", taker, clock)
     storm = [AlertsReceived(of_group(received(an_alert(str(n))), key=str(n))) for n in range(30)]
     await asyncio.gather(*(store.update(event, the_routing(), clock.now) for event in storm))
     await asyncio.sleep(0)
@@ -175,7 +189,7 @@ async def test_what_is_not_committed_is_not_given(store: SQLStore, monkeypatch: 
 
     monkeypatch.setattr("receiver.store.sqlite.queue.transaction", full)
     taker = Taker()
-    store.give_first_pages("email", taker)
+    store.give_first_pages("email", taker, clock)
     with pytest.raises(StoreOutageError):
         await store.update(received(an_alert()), the_routing(), clock.now)
     await asyncio.sleep(0)
@@ -190,7 +204,7 @@ async def test_what_is_not_committed_is_not_given(store: SQLStore, monkeypatch: 
 async def test_a_dispatcher_sends_what_it_is_given_though_nobody_wakes_it(store: SQLStore) -> None:
     clock = Clock()
     rig = Rig(store, clock)
-    store.give_first_pages("email", rig.dispatcher)
+    store.give_first_pages("email", rig.dispatcher, clock)
     running = asyncio.create_task(rig.dispatcher.run(poll=3600))
     await asyncio.sleep(0)
     async with asyncio.timeout(30):
@@ -208,7 +222,7 @@ async def test_a_dispatcher_sends_what_it_is_given_though_nobody_wakes_it(store:
 async def test_one_that_fails_is_tried_again_as_any_other(store: SQLStore) -> None:
     clock = Clock()
     rig = Rig(store, clock)
-    store.give_first_pages("email", rig.dispatcher)
+    store.give_first_pages("email", rig.dispatcher, clock)
     rig.channel.failures = [SendError("503", Failure.SERVER_ERROR)]
     running = asyncio.create_task(rig.dispatcher.run(poll=0.01))
     await asyncio.sleep(0)
@@ -225,7 +239,7 @@ async def test_one_that_fails_is_tried_again_as_any_other(store: SQLStore) -> No
 async def test_what_there_is_no_room_for_is_put_back_and_sent_later(store: SQLStore) -> None:
     clock, channel = Clock(), Stuck()
     rig = Rig(store, clock, channel=channel)
-    store.give_first_pages("email", rig.dispatcher)
+    store.give_first_pages("email", rig.dispatcher, clock)
     running = asyncio.create_task(rig.dispatcher.run(poll=0.01))
     await asyncio.sleep(0)
     async with asyncio.timeout(30):
@@ -243,7 +257,7 @@ async def test_what_there_is_no_room_for_is_put_back_and_sent_later(store: SQLSt
 async def test_a_dispatcher_takes_nothing_while_it_does_not_run(store: SQLStore, before: str) -> None:
     clock = Clock()
     rig = Rig(store, clock)
-    store.give_first_pages("email", rig.dispatcher)
+    store.give_first_pages("email", rig.dispatcher, clock)
     if before == "it has stopped":
         running = asyncio.create_task(rig.dispatcher.run(poll=0.01))
         await asyncio.sleep(0)
