@@ -243,6 +243,8 @@ class UnsettledOutbox:
             await _whole(write)(claimed)
         except StoreOutageError:
             return
+        except _FAULTS:
+            log.exception("cannot note that notification %d goes another way", claimed.id)
 
     async def _put_back(self, channel: str) -> None:
         """Let what we hold be claimed again: until its lease ends nobody else would."""
@@ -310,6 +312,10 @@ class UnsettledOutbox:
             await unsettled.write(unsettled.lease)
         except StoreOutageError:
             return False
+        except _FAULTS:
+            log.exception("what became of notification %d cannot be written", number)
+            unsettled.lease = None  # under the next one it is tried again, and not sent
+            return True
         finally:
             unsettled.being_written = False
         self._unsettled.pop(number, None)

@@ -150,6 +150,34 @@ async def test_what_became_of_a_message_is_written_though_its_incident_cannot_be
     assert rows[:2] == [(said[failure],)] * 2
 
 
+@pytest.mark.parametrize("failure", [None, Failure.SERVER_ERROR, Failure.REFUSED])
+async def test_what_became_of_a_message_cannot_be_written_and_the_others_go_out(
+    rig: Rig, tmp_path: Path, failure: Failure | None
+) -> None:
+    """The database refuses to note it, whatever it is; it is not sent again by this process, and written later."""
+    await rig.fire("a")
+    with beside(tmp_path) as db:
+        db.execute("DELETE FROM outbox WHERE channel <> 'email'")
+    if failure is not None:
+        rig.channel.failures.append(SendError("no", failure, permanent=failure is Failure.REFUSED))
+    what = "NEW.incident_id = 1 AND (NEW.state IN ('sent', 'dead') OR NEW.tries > OLD.tries)"
+    with refusing(tmp_path, "UPDATE ON outbox", "no", what):
+        rig.clock.forward(seconds=1)
+        assert (await rig.paged()).count("linh@example.com") == (0 if failure else 1)
+        await rig.fire("b")
+        assert (await rig.paged()).count("linh@example.com") == 1
+        rig.clock.forward(minutes=5)
+        await rig.paged()
+    for _ in range(2):  # it is written first, and then sent again if it had failed
+        rig.clock.forward(minutes=5)
+        await rig.dispatcher.run_once()
+    again = [one for one in rig.channel.sent if one.incident == "heypeter-1" and one.address == "linh@example.com"]
+    assert len(again) == (failure is Failure.SERVER_ERROR)
+    with beside(tmp_path) as db:
+        rows = db.execute("SELECT state FROM outbox WHERE incident_id = 1 AND channel = 'email' AND kind = 'page'")
+        assert rows.fetchall()[0] == ({None: "sent", Failure.SERVER_ERROR: "sent", Failure.REFUSED: "dead"}[failure],)
+
+
 async def test_one_that_does_not_fail_any_more_is_not_shown_for_ever(rig: Rig) -> None:
     await rig.fire("a")
     rig.broken = {1}
