@@ -14,14 +14,13 @@ from receiver.store.base import IncidentHistory, PastIncident, SentPage, Undeliv
 from receiver.store.duty import MadeWindow
 from receiver.store.sql import duty, row
 from receiver.store.sql.connection import ALL, Connection
-from receiver.store.sql.row import document
+from receiver.store.sql.row import whole
 from receiver.store.unreadable import Table
 
 PAGE_SIZE = 500  # incidents: some 10 ms, in which the receiver that shares the thread waits
 T = TypeVar("T")
 Run = Callable[[Callable[[Connection], T]], Awaitable[T]]
 
-_incident = msgspec.json.Decoder(Incident)
 
 _OPENED = """
 SELECT opened_at, id, doc FROM incident WHERE (opened_at, id) > (?, ?) AND opened_at < ?
@@ -142,13 +141,9 @@ def _page(db: Connection, after: tuple[float, int], end: datetime) -> _Page:
     found = [
         _history(incident, events, pages.get(number, []))
         for _, number, doc in rows
-        if (incident := db.unreadable.read(Table.INCIDENT, number, partial(_decoded, doc)))
+        if (incident := db.unreadable.read(Table.INCIDENT, number, partial(whole, number, doc)))
     ]
     return _Page(found, rows[-1][:2] if len(rows) == PAGE_SIZE else None)
-
-
-def _decoded(doc: bytes) -> Incident:
-    return _incident.decode(document(doc))
 
 
 def _history(

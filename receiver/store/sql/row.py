@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -62,6 +62,7 @@ class _Named(msgspec.Struct):
     team: str = ""
 
 
+D = TypeVar("D")
 _encoder = msgspec.json.Encoder()
 _incident = msgspec.json.Decoder(Incident)
 _open_incident = msgspec.json.Decoder(OpenIncident)
@@ -122,6 +123,18 @@ def document(stored: bytes) -> bytes:
     return stored if stored.startswith(b"{") else zlib.decompress(stored)
 
 
+def whole(number: int, stored: bytes) -> Incident:
+    """Decode a document; ValueError if it is of another incident, over which a change of this one would be written."""
+    found = _incident.decode(document(stored))
+    if found.id != number:
+        raise ValueError("the document is of another incident")
+    return found
+
+
+def _decode(decoder: msgspec.json.Decoder[D], stored: bytes) -> D:
+    return decoder.decode(document(stored))
+
+
 def indexed(text: str, longest: int) -> str:
     """Give what stands for a text in an index: a longer one is there by its beginning and its hash."""
     if len(text) * 4 <= longest or len(encoded := text.encode()) <= longest:
@@ -134,7 +147,7 @@ def incident(db: Connection, incident_id: int) -> Incident | None:
     rows = rows_of(db, _DOCUMENT, (incident_id,))
     if not rows:
         return None
-    return db.unreadable.demand(Table.INCIDENT, incident_id, lambda: _incident.decode(document(rows[0][0])))
+    return db.unreadable.demand(Table.INCIDENT, incident_id, partial(whole, incident_id, rows[0][0]))
 
 
 def legible(db: Connection, incident_id: int) -> Incident | None:
@@ -152,7 +165,7 @@ def incidents(db: Connection, numbers: list[int]) -> dict[int, Incident]:
 
 
 def _decoded(db: Connection, number: int, doc: bytes) -> Incident | None:
-    return db.unreadable.read(Table.INCIDENT, number, lambda: _incident.decode(document(doc)))
+    return db.unreadable.read(Table.INCIDENT, number, partial(whole, number, doc))
 
 
 def _all(db: Connection, rows: Iterable[tuple[int, bytes]]) -> list[Incident]:
@@ -256,7 +269,7 @@ def listed(db: Connection, wanted: IncidentFilter) -> IncidentPage:
 def _of(db: Connection, number: int, doc: bytes, team: str | None) -> Incident | None:
     """Read an incident if it is of a team and can be read."""
     if team is not None:
-        part = db.unreadable.read(Table.INCIDENT, number, lambda: _of_team.decode(document(doc)))
+        part = db.unreadable.read(Table.INCIDENT, number, partial(_decode, _of_team, doc))
         if part is None or part.team != team:
             return None
     return _decoded(db, number, doc)
@@ -279,7 +292,7 @@ def alike(db: Connection, alertname: str, team: str, limit: int) -> list[PastInc
         WHERE alertname = ? AND team = ? ORDER BY incident_id DESC LIMIT ?"""
     named = (indexed(alertname, LONGEST_NAME), indexed(team, LONGEST_NAME))
     read = [
-        db.unreadable.read(Table.INCIDENT, number, partial(_past.decode, document(doc)))
+        db.unreadable.read(Table.INCIDENT, number, partial(_decode, _past, doc))
         for number, doc in db.execute(query, (*named, limit)).fetchall()
     ]
     return [past for past in read if past is not None]
@@ -315,7 +328,7 @@ def read_open(
 
 
 def _is_wanted(db: Connection, number: int, doc: bytes, wanted: Callable[[Outline], bool]) -> bool:
-    outline = db.unreadable.read(Table.INCIDENT, number, lambda: _outline.decode(document(doc)))
+    outline = db.unreadable.read(Table.INCIDENT, number, partial(_decode, _outline, doc))
     return outline is not None and wanted(outline)
 
 
@@ -522,7 +535,7 @@ def backlog(db: Connection) -> Backlog:
         most_urgent=tuple(
             one
             for number, doc in db.execute(_URGENT, {"limit": _LISTED}).fetchall()
-            if (one := db.unreadable.read(Table.INCIDENT, number, partial(_open_incident.decode, document(doc))))
+            if (one := db.unreadable.read(Table.INCIDENT, number, partial(_decode, _open_incident, doc)))
         ),
     )
 
@@ -537,7 +550,7 @@ def _waiting(db: Connection, priority: Priority) -> tuple[list[datetime], list[d
 
 
 def _awaits(doc: bytes) -> tuple[datetime | None, datetime | None]:
-    awaited = _awaited.decode(document(doc))
+    awaited = _decode(_awaited, doc)
     return awaited.since, awaited.due
 
 
