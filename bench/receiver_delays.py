@@ -157,11 +157,11 @@ def fill(path: Path, count: int) -> None:
     at = now().timestamp() - 86_400
     with sqlite3.connect(path) as db:
         (doc,) = db.execute("SELECT doc FROM incident LIMIT 1").fetchone()
-        text = json.dumps({**json.loads(doc), "state": "resolved"}).encode()
+        document = {**json.loads(doc), "state": "resolved"}
         numbers = range(1000, 1000 + count)
         db.executemany(
             "INSERT INTO incident (id, key, state, priority, opened_at, resolved_at, doc) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            ((n, f"old-{n}", "resolved", "P1", at, at, text) for n in numbers),
+            ((n, f"old-{n}", "resolved", "P1", at, at, json.dumps({**document, "id": n}).encode()) for n in numbers),
         )
         db.executemany(
             "INSERT INTO timeline (incident_id, at, kind, text, actor) VALUES (?, ?, 'remark', 'over', '')",

@@ -37,7 +37,8 @@ ASKED = re.compile(
     r"\s*(SELECT|UPDATE|DELETE|INSERT|WITH)\b(?!.*(set_config|pg_advisory|last_commit|get_byte))", re.DOTALL
 )
 FILL = f"""
-INSERT INTO incident SELECT n, 'old-' || n, 'resolved', 'P1', opened_at - 1e7 + n, NULL, opened_at - 1e7 + n, doc
+INSERT INTO incident SELECT n, 'old-' || n, 'resolved', 'P1', opened_at - 1e7 + n, NULL, opened_at - 1e7 + n,
+        convert_to(jsonb_set(convert_from(doc, 'UTF8')::jsonb, '{{id}}', to_jsonb(n))::text, 'UTF8')
     FROM incident, generate_series(2, {PAST}) n WHERE id = 1;
 INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, notification, created_at,
     not_before, state, settled_at, ref, rank)
