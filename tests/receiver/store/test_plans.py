@@ -177,7 +177,7 @@ async def attach(store: SQLStore, clock: Clock, child: int, parent: int) -> None
     await store.answer(child, attached, clock.now, parent=parent, trace=Trace("linh", form="1"))
     await store.apply(parent, deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
     assert await store.raise_by_hand(raised, clock.now, Trace("linh", form="2"))
-    store.give_first_pages("email", TakesAll())
+    store.give_first_pages("email", TakesAll(), clock)
     assert await store.update(AlertsReceived(of_group(received(an_alert("first")), "first")), the_policy(), clock.now)
 
 
