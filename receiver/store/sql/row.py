@@ -397,7 +397,7 @@ def _forget_names(db: Connection, parameters: list[tuple[int]]) -> None:
 
 
 def _name_in(db: Connection, number: int, doc: bytes) -> tuple[str, str] | None:
-    read = db.unreadable.read(Table.INCIDENT, number, lambda: _named.decode(document(doc)))
+    read = db.unreadable.read(Table.INCIDENT, number, partial(_decode, _named, doc))
     return _name_of(read.labels, read.team) if read is not None else None
 
 
