@@ -29,14 +29,15 @@ PATIENCE = 180.0
 
 async def until(what: str, question: Callable[[], object], patience: float = PATIENCE) -> None:
     """Ask until the answer is true; fail with ``what`` when it never is."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < patience:
         answer = question()
         if isinstance(answer, Awaitable):
             answer = await answer
         if answer:
             return
-        await asyncio.sleep(0.05)
+        # The longer it takes, the less often: asking costs the programs the time in which they would answer.
+        await asyncio.sleep(min(0.25, max(0.02, waited / 10)))
     raise AssertionError(f"timed out after {patience:.0f} s waiting until {what}")
 
 
