@@ -20,6 +20,9 @@ os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(node_folder() / "node"))
 # promtool, Prometheus and all others in Go: several run beside each other, and on one core each needs a seventh less,
 # because its threads neither wait for each other nor collect garbage on a core that another one would use.
 os.environ.setdefault("GOMAXPROCS", "1")
+# aiohttp and httpx read the machine's file of trusted authorities when they are imported: a tenth of the time in which
+# our programs start. No test calls a server of the world, and OpenSSL still knows the folder beside that file.
+os.environ["SSL_CERT_FILE"] = os.devnull
 gc.disable()  # nothing is garbage while tests are collected: a tenth of the time; see pytest_collection_finish
 
 FIRST = ("story", "stack", "browser")
