@@ -13,7 +13,7 @@ BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack ex
 # Thousands of short processes start faster with compiled modules, which __pycache__ keeps.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help python-check go-client peers prepare run demo history alert-review stack servers browser axe grafana-preview test test-postgres test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak crash packages clean
+.PHONY: help python-check go-client peers compiled prepare run demo history alert-review stack servers browser axe grafana-preview test test-postgres test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak crash packages clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,9 +58,14 @@ servers: python-check ## find PostgreSQL, Redis and nginx for the tests, or fetc
 go-client: ## compile what the Go client needs into Go's own cache, where its test finds it (nothing without Go)
 	@if command -v go >/dev/null; then GOTOOLCHAIN=local go build -o /dev/null exporter/client/heypeter.go; fi
 
+# In a fresh checkout each of the four processes would compile them at the same time, which takes as long as reading
+# them twice. Faults in them are for the tests to report.
+compiled: .venv/ready ## compile the tests and what they import, once in a checkout
+	@[ -d tests/__pycache__ ] || $(BIN)/pytest -q --collect-only >/dev/null 2>&1 || true
+
 # Beside each other, because installing keeps one core busy and fetching waits for the network.
 prepare: python-check ## set up all that the tests need
-	@$(MAKE) --no-print-directory -j6 .venv/ready stack servers browser axe go-client peers
+	@$(MAKE) --no-print-directory -j6 compiled stack servers browser axe go-client peers
 
 test: prepare ## all tests except the slowest, including the stories on the real stack
 	@$(BIN)/pytest $(BESIDE) -m "not slow"

@@ -67,7 +67,8 @@ def install() -> int:
     pip = [str(VENV / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     try:
         create()
-        subprocess.run([*pip, "--require-hashes", "-r", str(LOCK)], check=True)
+        # Most modules are never imported; Python compiles the others when they are, and keeps what it has compiled.
+        subprocess.run([*pip, "--no-compile", "--require-hashes", "-r", str(LOCK)], check=True)
     except AptError as error:
         print(
             f"This Python has no pip ({error}).\nInstall it (sudo apt-get install python3-venv) and run this again.",
