@@ -17,9 +17,6 @@ settings.register_profile("many", _SHARED, max_examples=400)
 settings.load_profile("few")
 # Playwright's own node needs libatomic, which a minimal system lacks; the node of the locked packages does not.
 os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(node_folder() / "node"))
-# promtool, Prometheus and all others in Go: several run beside each other, and on one core each needs a seventh less,
-# because its threads neither wait for each other nor collect garbage on a core that another one would use.
-os.environ.setdefault("GOMAXPROCS", "1")
 # aiohttp and httpx read the machine's file of trusted authorities when they are imported: a tenth of the time in which
 # our programs start. No test calls a server of the world, and OpenSSL still knows the folder beside that file.
 os.environ["SSL_CERT_FILE"] = os.devnull
