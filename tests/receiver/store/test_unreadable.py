@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -37,8 +38,9 @@ from tests.receiver.example_site import (
     the_current,
     the_policy,
 )
-from tests.receiver.stores import the_store
+from tests.receiver.stores import on_postgres, the_store
 
+ROOT = Path(__file__).parents[3]
 NONSENSE = [b"{", b"", b"\xff\xfe", b"null", b'{"kind": "page"}', b"[" * 3000, b'{"id": "x"}', b"\x78\x9cbroken"]
 
 
@@ -240,6 +242,29 @@ async def test_its_group_gets_another_incident(rig: Rig, doc: bytes) -> None:
     assert [one.id for one in await rig.store.still_open()] == [2, 3]
     with beside(rig.folder) as db:
         assert db.execute("SELECT state FROM incident WHERE id = 1").fetchall() == [("triggered",)]
+
+
+@pytest.mark.parametrize("doc", NONSENSE)
+async def test_the_statements_of_the_runbook_end_it(rig: Rig, doc: bytes) -> None:
+    await rig.fire("a", "b")
+    rig.damage("UPDATE incident SET doc = ? WHERE id = 1", doc)
+    assert await rig.paged() == ["linh@example.com"]
+    page = (ROOT / "docs/runbooks/ReceiverIncidentsStuck.md").read_text("utf-8")
+    program = "psql" if on_postgres() else "sqlite3"
+    (script,) = re.findall(rf"{program} [^\n]*<<'EOF'\n(.*?)\n *EOF\n", page, re.DOTALL)
+    for statement in script.replace("17", "1").split(";")[:-1]:
+        rig.damage(statement)
+    stored = await rig.store.incident(1)
+    assert stored is not None
+    assert (stored[0].state, stored[0].key) == (State.RESOLVED, "a")
+    await rig.escalator.run_once()
+    assert rig.shows() == {}
+    rig.clock.forward(seconds=200)
+    assert await rig.paged() == []
+    assert [one.id for one in await rig.store.still_open()] == [2]
+    await rig.fire("a")
+    assert await rig.paged() == ["linh@example.com"]
+    assert [one.id for one in await rig.store.still_open()] == [2, 3]
 
 
 async def test_an_incident_that_was_over_is_not_needed_for_the_next_one(rig: Rig) -> None:
