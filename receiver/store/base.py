@@ -162,11 +162,11 @@ class Taker(Protocol):
     def lease(self) -> float:
         """For how many seconds."""
 
-    def takes(self, address: str) -> bool:
-        """Say whether it would send to an address at once; asked in another thread, and no promise."""
+    def takes(self, address: str, beside: int) -> bool:
+        """Say whether it would send to an address at once, and as many ``beside``; asked in another thread."""
 
     def take(self, claims: Sequence[Claimed]) -> None:
-        """Send them, or put them back."""
+        """Send them, or put them back; one that stops leaves them to the next process."""
 
 
 class Listed(msgspec.Struct, frozen=True):

@@ -112,14 +112,14 @@ class Dispatcher:
         """See receiver.store.base.Taker."""
         return LEASE
 
-    def takes(self, address: str) -> bool:
+    def takes(self, address: str, beside: int) -> bool:
         """Say whether a P1 would be sent there at once. Looked at from another thread: ``take`` looks again."""
-        is_calm = len(self._under_way) + len(self._answered) < AT_HOST_LEAST
+        is_calm = len(self._under_way) + len(self._answered) + beside < AT_HOST_LEAST
         return self._running and not self._stopping and is_calm and self._destinations.are_open(address)
 
     def take(self, claims: Sequence[Claimed]) -> None:
-        """Send pages of a P1 that were leased for us."""
-        for claimed in claims:
+        """Send pages of a P1 that were leased for us; once we stop, they are left to the next process."""
+        for claimed in () if self._stopping else claims:
             destination = self._destinations.of(claimed.notification.target.address)
             if self._free(urgent=True) and destination.room(self._elapsed(), urgent=True):
                 self._start(_Outgoing([claimed], urgent=True), destination)
@@ -168,11 +168,8 @@ class Dispatcher:
         return begun
 
     async def _begin_unbegun(self) -> int:
-        begun = 0
-        while self._unbegun:
-            claimed = self._unbegun.pop()
-            begun += await self._begin_at(self._destinations.of(claimed.notification.target.address), [claimed])
-        return begun
+        unbegun, self._unbegun = self._unbegun, []
+        return await self._begin_each(unbegun)
 
     async def _next(self) -> Sequence[Given]:
         """Settle what was sent and claim what there is room for, with one commit."""
@@ -192,6 +189,9 @@ class Dispatcher:
                 await self._release(destination, forward=False)
             return await self._begin_at(destination, claims)
         self._is_all = len(claims) < limit
+        return await self._begin_each(claims)
+
+    async def _begin_each(self, claims: Sequence[Claimed]) -> int:
         begun, groups = 0, dict[str, list[Claimed]]()
         for claimed in claims:
             groups.setdefault(claimed.notification.target.address, []).append(claimed)
@@ -205,11 +205,11 @@ class Dispatcher:
         return not self._is_all or any(one.room(now, urgent=False) for one in self._destinations.parked())
 
     async def _begin_at(self, destination: Destination, claims: Sequence[Claimed]) -> int:
-        """Begin what the address has room for; the others are parked there, untried."""
+        """Begin what there is room for, here and at the address; the others are parked there, untried."""
         begun, left = 0, list(claims)
         while left:
-            first = left[0]
-            if not destination.room(self._elapsed(), urgent=first.priority is Priority.P1):
+            urgent = left[0].priority is Priority.P1
+            if not (self._free(urgent=urgent) and destination.room(self._elapsed(), urgent=urgent)):
                 destination.parked = True
                 await self._store.park(destination.address, left, self._name)
                 break

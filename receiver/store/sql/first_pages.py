@@ -20,7 +20,7 @@ class FirstPages:
     def until(self, target: Target) -> float | None:
         """Say how long a page to a target is leased for, if it is to be; in seconds since 1970."""
         taker = self._takers.get(target.channel)
-        if taker is None or not taker.takes(target.address):
+        if taker is None or not taker.takes(target.address, len(self._leased.get(target.channel, ()))):
             return None
         return self._now.timestamp() + taker.lease
 

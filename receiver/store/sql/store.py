@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -83,7 +84,7 @@ _BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET 
 _HANDED_OVER = "handover "
 _MOST_UNDONE = 500  # incidents that were resolved within the last minute, and may be undone
 _SET_ASIDE_FOR = timedelta(minutes=5)  # until what cannot be sent, for its incident cannot be read, is looked at again
-_FEW_UPDATES = 4  # at once: no more of them give their pages away
+_FEW_UPDATES = 4  # of groups at once: no more of them give their pages away
 _CHUNK = 250  # open incidents that are read at once: a few milliseconds
 
 
@@ -122,7 +123,7 @@ class SQLStore:
         self.unreadable = Unreadable()
         self._takers: dict[str, Taker] = {}
         self._lease_clock: Callable[[], datetime] | None = None
-        self._updates = 0  # under way
+        self._updates = Counter[str]()  # under way, by the key of their group
         self._installation = 0
         self._in_doubt = set[int]()  # rows that may have been sent though nobody could write that down
         self._moved = timedelta(0)  # by which the clock was set since this process began
@@ -154,13 +155,18 @@ class SQLStore:
 
     async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
         self._refuse()
-        self._updates += 1
+        self._updates[event.group.key] += 1
         try:
             incident = await self._update(event, policy, now)
         finally:
-            self._updates -= 1
+            self._ended(event.group.key)
         self._refuse()  # it may have gone since somebody looked last
         return incident
+
+    def _ended(self, key: str) -> None:
+        self._updates[key] -= 1
+        if not self._updates[key]:
+            del self._updates[key]
 
     async def _update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
         first: FirstPages | None = None
@@ -173,7 +179,7 @@ class SQLStore:
                 log.error("incident %d takes in nothing: another one is opened", before.id, exc_info=error)
                 before = row.set_aside(db, before, event.group.key, now)
             decision = transition(before, event, policy, now)
-            first = self._first_pages(before, decision, leased_at)
+            first = self._first_pages(event, before, decision, leased_at)
             return row.save(db, before, decision, self._handling, now, first)
 
         def hand_over() -> None:
@@ -193,13 +199,16 @@ class SQLStore:
     def give_first_pages(self, channel: str, taker: Taker, clock: Callable[[], datetime]) -> None:  # noqa: ARG002
         return  # a lease is its holder's, who may have lost it by now
 
-    def _first_pages(self, before: Incident, decision: Decision, now: datetime) -> FirstPages | None:
+    def _first_pages(
+        self, event: AlertsReceived, before: Incident, decision: Decision, now: datetime
+    ) -> FirstPages | None:
         """Say who may send the pages of a P1 that opens; in a storm, many are claimed by one commit.
 
-        What a change of it means for itself may still cancel them: whoever is awake takes it.
+        What a change of it means for itself may still cancel them: whoever is awake takes it. So may other news of its
+        group, which may be in the same transaction: what is over when it is committed pages nobody.
         """
         opens = before.state is State.NEW and decision.incident.priority is Priority.P1 and not decision.ripples
-        few = self._updates <= _FEW_UPDATES
+        few = self._updates[event.group.key] == 1 and len(self._updates) <= _FEW_UPDATES
         return FirstPages(self._takers, decision, now) if self._takers and opens and few else None
 
     async def apply(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:

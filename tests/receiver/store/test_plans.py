@@ -85,7 +85,7 @@ class TakesAll:
 
     lease = 60.0
 
-    def takes(self, _address: str) -> bool:
+    def takes(self, _address: str, _beside: int) -> bool:
         return True
 
     def take(self, _claims: Sequence[Claimed]) -> None:

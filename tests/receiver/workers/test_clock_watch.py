@@ -191,7 +191,7 @@ class Taker:
 
     lease = 90.0
 
-    def takes(self, _address: str) -> bool:
+    def takes(self, _address: str, _beside: int) -> bool:
         return True
 
     def take(self, _claims: Sequence[Claimed]) -> None:

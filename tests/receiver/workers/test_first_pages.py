@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,15 +11,27 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from receiver.channels.base import Failure, SendError
+from receiver.channels.base import Failure, Message, Receipt, SendError
 from receiver.incident.event import AlertsReceived
+from receiver.incident.heartbeat import Watch
 from receiver.incident.model import Alert, Priority, State
 from receiver.oncall.contact_rules import Contact
 from receiver.policy.routing import Routing
 from receiver.store.base import Claimed, StoreOutageError
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.file import transaction
-from tests.receiver.example_site import START, Clock, a_store, an_alert, labelled, of_group, received, the_routing
+from receiver.workers.dispatcher import SLOTS
+from tests.receiver.example_site import (
+    START,
+    Clock,
+    a_store,
+    an_alert,
+    labelled,
+    of_group,
+    received,
+    the_current,
+    the_routing,
+)
 from tests.receiver.workers.test_dispatcher import Rig, Stuck
 
 pytestmark = pytest.mark.sqlite("on PostgreSQL several receivers send")
@@ -34,7 +47,7 @@ class Taker:
     def __init__(self, *, takes: bool = True) -> None:
         self._takes, self.claims = takes, list[Claimed]()
 
-    def takes(self, _address: str) -> bool:
+    def takes(self, _address: str, _beside: int) -> bool:
         return self._takes
 
     def take(self, claims: Sequence[Claimed]) -> None:
@@ -267,4 +280,108 @@ async def test_a_dispatcher_takes_nothing_while_it_does_not_run(store: SQLStore,
     await asyncio.sleep(0)
     assert rig.channel.sent == []
     assert len(await store.claim("email", clock.now, 90, 10)) == 1
+    await store.close()
+
+
+class Busy:
+    """Keeps the thread that writes busy, so that what comes meanwhile shares a transaction."""
+
+    def __init__(self, store: SQLStore) -> None:
+        self._store, self._go_on = store, threading.Event()
+
+    async def __aenter__(self) -> None:
+        began, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def wait(watch: Watch) -> Watch:
+            loop.call_soon_threadsafe(began.set)
+            self._go_on.wait()
+            return watch
+
+        self._waiting = asyncio.ensure_future(self._store.watch_jobs(wait))
+        await began.wait()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._go_on.set()
+        await self._waiting
+
+
+async def test_what_is_over_in_the_same_transaction_pages_nobody(store: SQLStore) -> None:
+    clock, takers = Clock(), {channel: Taker() for channel in CHANNELS}
+    for channel, taker in takers.items():
+        store.give_first_pages(channel, taker, clock)
+    async with Busy(store):
+        news = [received(an_alert()), received(an_alert(firing=False))]
+        updates = [asyncio.ensure_future(store.update(each, the_routing(), clock.now)) for each in news]
+        await asyncio.sleep(0)
+    await asyncio.gather(*updates)
+    await asyncio.sleep(0)
+    assert [taker.claims for taker in takers.values()] == [[], [], []]
+    assert await claims(store, clock) == []
+    await store.close()
+
+
+async def test_what_is_committed_once_its_dispatcher_has_ended_is_left_to_the_next_process(tmp_path: Path) -> None:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    rig = Rig(store, clock)
+    store.give_first_pages("email", rig.dispatcher, clock)
+    running = asyncio.create_task(rig.dispatcher.run(poll=3600))
+    await asyncio.sleep(0)
+    opened, go_on = asyncio.Event(), threading.Event()
+    watched, loop = rig.dispatcher.takes, asyncio.get_running_loop()
+
+    def takes(address: str, beside: int) -> bool:
+        answer = watched(address, beside)
+        loop.call_soon_threadsafe(opened.set)
+        go_on.wait()
+        return answer
+
+    rig.dispatcher.takes = takes  # type: ignore[method-assign]
+    firing = asyncio.create_task(rig.fire("down"))
+    await opened.wait()
+    rig.dispatcher.stop()
+    await running
+    go_on.set()
+    await firing
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert rig.channel.sent == []
+    await store.close()
+    store = await a_store(tmp_path, clock)
+    assert len(await store.claim("email", clock.now, 90, 10)) == 1
+    await store.close()
+
+
+class Counting(Stuck):
+    """Counts how many messages are under way at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._under_way = self.most = 0
+
+    async def send(self, message: Message) -> Receipt:
+        self._under_way += 1
+        self.most = max(self.most, self._under_way)
+        receipt = await super().send(message)
+        self._under_way -= 1
+        return receipt
+
+
+async def test_a_p1_for_many_takes_no_more_slots_than_there_are(store: SQLStore) -> None:
+    clock, channel = Clock(), Counting()
+    crowd = tuple(Contact("email", f"{number}@example.com") for number in range(100))
+    routing = msgspec.structs.replace(the_routing(), teams={**the_routing().teams, "crowd": crowd})
+    rig = Rig(store, clock, the_current(routing), host_of=lambda address: address, channel=channel)
+    store.give_first_pages("email", rig.dispatcher, clock)
+    running = asyncio.create_task(rig.dispatcher.run(poll=0.01))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await store.update(received(an_alert(team="crowd")), routing, clock.now)
+        await channel.until(SLOTS)
+        channel.answer.set()
+        await counted(rig, "sent", 101)
+    rig.dispatcher.stop()
+    await running
+    assert channel.most == SLOTS
+    assert len({message.id for message in channel.begun}) == len(channel.begun) == 101
     await store.close()
