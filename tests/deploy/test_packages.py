@@ -35,7 +35,7 @@ def test_the_wheel_has_every_tracked_file_of_the_programs_and_no_other(packages:
 def test_the_wheel_stays_small(packages: Packages) -> None:
     # 0.87 MB without the console; each of some 490 files costs 170 bytes in the archive beside what it holds; the store
     # of PostgreSQL and what exporters tell each other are 40 kB
-    assert packages.wheel.stat().st_size <= 1_200_000
+    assert packages.wheel.stat().st_size < 1_250_000  # docs/install.md says 1.2 MB
 
 
 def test_the_sdist_has_the_examples_and_no_tests(packages: Packages) -> None:
