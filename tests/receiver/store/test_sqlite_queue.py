@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from receiver.store.base import Outage, StoreOutageError
+from receiver.store.sql.connection import Connection
 from receiver.store.sql.queue import LARGEST
 from receiver.store.sqlite.file import SQLiteConnection
 from receiver.store.sqlite.queue import Writer
@@ -171,3 +172,28 @@ async def test_a_look_that_finds_nothing_waits_for_nobodys_lock(tmp_path: Path) 
         assert await writer.commit_if(lambda _: True, lambda db: db.execute("INSERT INTO t VALUES (1)").rowcount) == 1
         assert [*found, writer.outage] == [None, Outage.LOCKED, None]
         writer.shutdown()
+
+
+async def test_what_was_made_is_answered_though_the_store_closes_with_more_to_do() -> None:
+    begun, go = threading.Event(), threading.Event()
+    writer = Writer("test", lambda: None)
+    opened = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
+    with closing(opened) as db:
+        writer.connection = db
+
+        def slow(_db: Connection) -> str:
+            begun.set()
+            go.wait()
+            return "made"
+
+        made = asyncio.create_task(writer.commit(slow))
+        await asyncio.to_thread(begun.wait)
+        left = asyncio.create_task(writer.commit(lambda _: "left"))
+        await asyncio.sleep(0)
+        closing_down = asyncio.create_task(asyncio.to_thread(writer.shutdown))
+        while not writer._changes._thread._is_over:  # noqa: SLF001, ASYNC110  # nothing else tells
+            await asyncio.sleep(0.001)
+        go.set()
+        await closing_down
+        assert await asyncio.wait_for(made, 30) == "made"
+        left.cancel()
