@@ -78,22 +78,14 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
         truncated=group.truncated,
         dropped=group.dropped,
     )
-    return Decision(_shortened(taken), entries=tuple(entries))
+    resolved = [name for name, alert in alerts.items() if not alert.firing]
+    return Decision(without(taken, resolved[:-LISTED]), entries=tuple(entries))
 
 
 def _lines(alerts: list[Alert], one: EntryKind, more: EntryKind, now: datetime) -> list[Entry]:
     """Name the first alerts of a webhook in the timeline, and count the others."""
-    if not alerts:
-        return []
     named = [Entry(now, one, _named(alert)) for alert in alerts[:_NAMED]]
     return named + ([Entry(now, more, Data(count=len(alerts) - _NAMED))] if len(alerts) > _NAMED else [])
-
-
-def _shortened(incident: Incident) -> Incident:
-    """Keep the last alerts that have resolved, and count the others."""
-    if len(incident.alerts) <= LISTED:
-        return incident
-    return without(incident, [name for name, alert in incident.alerts.items() if not alert.firing][:-LISTED])
 
 
 def without(incident: Incident, names: Iterable[str]) -> Incident:
@@ -189,8 +181,6 @@ def _doubted(incident: Incident, group: AlertGroup, alerts: dict[str, Alert]) ->
 
 def _not_listed(incident: Incident, group: AlertGroup, now: datetime) -> list[Entry]:
     """Say once how many alerts of the group are not in the message, or could not be read in it."""
-    if not (group.truncated or group.dropped):
-        return []
     counts = (
         (EntryKind.ALERTS_TRUNCATED, group.truncated, incident.truncated),
         (EntryKind.ALERTS_DROPPED, group.dropped, incident.dropped),

@@ -46,8 +46,7 @@ def start(  # the clocks may have begun before
     incident = so_far.incident
     plan, clocks = begin(policy.plan(priority, incident.team), since or now, policy)
     clocks, paused, due = replace(clocks, quiet_until=incident.clocks.quiet_until), incident.paused, clocks.next_due_at
-    so_far = without_owner(
-        so_far,
+    so_far = without_owner(so_far).change(
         priority=priority,
         plan=plan,
         next_step=0,
@@ -66,8 +65,8 @@ def _named(so_far: Decision, policy: Policy, now: datetime) -> Decision:
     return so_far.change(**named(so_far.incident, policy, now)) if policy.rulings(so_far.incident) else so_far
 
 
-def without_owner(so_far: Decision, **fields: object) -> Decision:
-    """Nobody has it any more; change other ``fields`` with it."""
+def without_owner(so_far: Decision) -> Decision:
+    """Nobody has it any more."""
     return so_far.change(
         acknowledged_at=None,
         acknowledged_by="",
@@ -75,7 +74,6 @@ def without_owner(so_far: Decision, **fields: object) -> Decision:
         before_answer=None,
         taken_awake=False,
         delivery=replace(so_far.incident.delivery, grown=False),
-        **fields,
     )
 
 
@@ -162,7 +160,7 @@ def page(  # and what it says
     targets = policy.targets(roles, so_far.incident, now)
     if without and any(t.person not in {"", without} for t in targets):
         targets = tuple(t for t in targets if not t.person or t.person != without)
-    people = tuple(dict.fromkeys([Holder(t.person, t.role) for t in targets if t.person]))
+    people = tuple(dict.fromkeys(Holder(t.person, t.role) for t in targets if t.person))
     if not people:
         return so_far.note(now, EntryKind.NOBODY, roles=roles)
     begins = not so_far.incident.delivery.rounds and reason is not Reason.RAISED
@@ -330,13 +328,13 @@ def gap(plan: Plan, index: int, dwell: float) -> timedelta:
 
 def _schedule(so_far: Decision, fired: datetime, policy: Policy) -> Decision:
     """Set when the next step is due after one that was taken now; past the last one, when that is repeated."""
-    plan, index, clocks = so_far.incident.plan, so_far.incident.next_step, so_far.incident.clocks
-    plan, due = upcoming(plan, index, clocks.started_at or fired, policy)
+    plan, index = so_far.incident.plan, so_far.incident.next_step
+    plan, due = upcoming(plan, index, so_far.incident.clocks.started_at or fired, policy)
     if due is None:
         return so_far.set_clocks(next_due_at=repeated(plan, fired, policy))
     if index:
         due = within(plan.steps[index], max(due, fired + gap(plan, index, policy.dwell)), policy)
-    return so_far.change(plan=plan, clocks=replace(clocks, next_due_at=due))
+    return so_far.change(plan=plan).set_clocks(next_due_at=due)
 
 
 def _passed(plan: Plan, started: datetime, policy: Policy, now: datetime) -> tuple[Plan, int]:

@@ -26,8 +26,7 @@ def lead(incident: Incident, policy: Policy, now: datetime) -> tuple[Alert, Ruli
         stands_back = is_drill(alert) or policy.maintenance(alert.labels, now) is not None
         return stands_back, ruling.priority, alert.starts_at, alert.fingerprint
 
-    ruled = policy.rulings(incident)
-    return min(ruled, key=rank) if len(ruled) > 1 else ruled[0]
+    return min(policy.rulings(incident), key=rank)
 
 
 def named(incident: Incident, policy: Policy, now: datetime) -> dict[str, Any]:

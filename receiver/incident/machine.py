@@ -256,7 +256,7 @@ def _remark(so_far: Decision, before: tuple[Alert, ...], policy: Policy, now: da
     rulings = [ruling for _, ruling in policy.rulings(so_far.incident)]
     earlier = [policy.ruling(alert.labels) for alert in before]
     known, mixed = facts(earlier), teams(rulings)
-    new = [Entry(now, fact.kind, fact.data) for fact in facts(rulings) if fact not in known]
+    new = tuple(Entry(now, fact.kind, fact.data) for fact in facts(rulings) if fact not in known)
     so_far = replace(so_far, entries=(*so_far.entries, *new)) if new else so_far
     if len(mixed) > 1 and set(mixed) - set(teams(earlier)):
         so_far = so_far.note(now, EntryKind.TEAMS_MIXED, teams=mixed)

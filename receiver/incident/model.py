@@ -61,8 +61,6 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _STARTS_AT = attrgetter("starts_at")
-# What fires in the incident that was asked last: in one webhook the same one is asked several times.
-_FIRING: list[tuple[dict[str, "Alert"], tuple["Alert", ...]]] = [({}, ())]
 UNKNOWN_START = datetime(1970, 1, 1, tzinfo=UTC)  # the sender did not say since when an alert fires
 
 
@@ -558,11 +556,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def firing(self) -> tuple[Alert, ...]:
         """The alerts that fire now, oldest first."""
-        alerts, firing = _FIRING[0]
-        if alerts is not self.alerts:  # no value of an incident is ever changed, so the same alerts fire in it
-            firing = tuple(sorted([a for a in self.alerts.values() if a.firing], key=_STARTS_AT))
-            _FIRING[0] = self.alerts, firing
-        return firing
+        return tuple(sorted([a for a in self.alerts.values() if a.firing], key=_STARTS_AT))
 
     @property
     def shown(self) -> tuple[Alert, ...]:

@@ -77,7 +77,7 @@ def at_owners_step(so_far: Decision, policy: Policy, now: datetime) -> Decision:
         next_due_at=due if steps else None,
         quiet_until=incident.clocks.quiet_until,
     )
-    return without_owner(so_far, next_step=step, clocks=clocks)
+    return without_owner(so_far.change(next_step=step, clocks=clocks))
 
 
 def take_due(

@@ -26,8 +26,6 @@ def begin(plan: Plan, now: datetime, policy: Policy) -> tuple[Plan, Clocks]:
 
 def upcoming(plan: Plan, index: int, started: datetime, policy: Policy) -> tuple[Plan, datetime | None]:
     """Give the plan with its next step at ``index``, and when that is due after ``started``; None past the last."""
-    if index < len(plan.steps) and _is_plain(plan):
-        return plan, started + timedelta(seconds=plan.steps[index].after)
     counted = {step.hours for step in plan.steps[:index]}
 
     def due(step: Step) -> datetime:
@@ -35,16 +33,6 @@ def upcoming(plan: Plan, index: int, started: datetime, policy: Policy) -> tuple
         return _opens(step, policy.after(hours, started, step.after), policy)
 
     return _next_in_place(plan, index, due)
-
-
-def _is_plain(plan: Plan) -> bool:
-    """Say whether its steps are for all hours and in their order, as those of most are."""
-    before = 0.0
-    for step in plan.steps:
-        if step.hours or step.after < before:
-            return False
-        before = step.after
-    return True
 
 
 def response(plan: Plan, started: datetime, policy: Policy) -> tuple[datetime | None, datetime]:
