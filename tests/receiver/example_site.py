@@ -1,7 +1,7 @@
 """What the receiver's tests start from: the document's matrix, people, alerts, and a clock that is told the time."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -249,6 +249,21 @@ def refusing(folder: Path, what: str, text: str, when: str = "true") -> Iterator
     with beside(folder) as other:
         for statement in ending:
             other.execute(statement)
+
+
+class Taker:
+    """A dispatcher that is given first pages and keeps them: nothing is sent."""
+
+    lease = 90.0
+
+    def __init__(self, *, takes: bool = True) -> None:
+        self._takes, self.claims = takes, list[Claimed]()
+
+    def takes(self, _address: str, _beside: int) -> bool:
+        return self._takes
+
+    def take(self, claims: Sequence[Claimed]) -> None:
+        self.claims += claims
 
 
 class Recorder:

@@ -209,20 +209,15 @@ SELECT CASE WHEN EXISTS (SELECT 1 FROM outbox o
     THEN 'resolved' ELSE (SELECT state FROM incident WHERE id = page.incident_id) END
 FROM outbox page WHERE bundle = ? AND state IN ('sending', 'sent')
 """  # noqa: S608
-_ENQUEUE = """
+_INSERT = """
 INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, rank, notification,
-                    created_at, not_before, bundle)
+                    created_at, not_before, {})
 VALUES (:id, :lane, :channel, :address, :kind, :round, :serial, :priority, :rank, :notification, :now, :not_before,
-        :bundle)
+        {})
 ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING
 """
-_ENQUEUE_LEASED = """
-INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, rank, notification,
-                    created_at, not_before, state, attempt, lease_until)
-VALUES (:id, :lane, :channel, :address, :kind, :round, :serial, :priority, :rank, :notification, :now, :not_before,
-        'sending', 1, :lease_until)
-ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING RETURNING id
-"""
+_ENQUEUE = _INSERT.format("bundle", ":bundle")
+_ENQUEUE_LEASED = _INSERT.format("state, attempt, lease_until", "'sending', 1, :lease_until") + "RETURNING id"
 _NUMBER = """
 SELECT id FROM outbox
 WHERE incident_id = :id AND lane = :lane AND kind = :kind AND round = :round AND serial = :serial
@@ -300,6 +295,7 @@ def _write_down(
     if kind not in way.kinds:
         return False
     due, window = _due(db, incident, target, way, now)
+    owed_at = max(now, notification.at or now)
     row = {
         "id": incident.id,
         "lane": target.lane,
@@ -310,11 +306,11 @@ def _write_down(
         "serial": notification.serial,
         "priority": (LEAST if notification.is_redraw else incident.priority).value,
         "rank": RANKS[-1] if notification.is_redraw else rank(kind, incident.priority),
-        "now": max(now, notification.at or now).timestamp(),
+        "now": owed_at.timestamp(),
         "not_before": due.timestamp(),
         "notification": msgspec.json.encode(notification),
     }
-    if first is not None and window is None and _is_leased(db, row, notification, first, now):
+    if first is not None and window is None and _is_leased(db, row, notification, first, owed_at):
         return False
     if not is_new and supersedes(kind, incident.priority):
         _cancel_superseded(db, incident, notification, now)
@@ -332,14 +328,14 @@ def _write_down(
 
 
 def _is_leased(
-    db: Connection, row: dict[str, object], notification: Notification, first: FirstPages, now: datetime
+    db: Connection, row: dict[str, object], notification: Notification, first: FirstPages, owed_at: datetime
 ) -> bool:
     """Write it down as leased already, if somebody takes it."""
     until = first.until(notification.target)
     if until is None:
         return False
     for (number,) in db.execute(_ENQUEUE_LEASED, {**row, "lease_until": until}).fetchall():
-        first.add(number, notification, max(now, notification.at or now))
+        first.add(number, notification, owed_at)
     return True
 
 

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.incident.event import AlertsReceived, Delivered, Resolve
-from receiver.incident.model import Origin
-from receiver.store.sqlite.store import SQLiteStore
-from tests.receiver.example_site import START, Clock, an_alert, beside_file, deciding, of_group, received, the_policy
-from tests.receiver.store.test_plans import fill, handling
+from receiver.incident.event import AlertsReceived, Delivered
+from tests.receiver.example_site import START, an_alert, beside_file, deciding, of_group, received, the_policy
+from tests.receiver.store.test_plans import with_a_past
 
 pytestmark = pytest.mark.sqlite("the log of its file")
 
@@ -36,14 +34,7 @@ def named(folder: Path, pages: list[int]) -> list[str]:
 
 
 async def test_a_claim_writes_no_index_of_what_is_unsettled(tmp_path: Path) -> None:
-    clock = Clock()
-    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None, handling=handling)
-    await store.open(clock.now)
-    first = await store.update(received(an_alert()), the_policy(), clock.now)
-    assert first is not None
-    await store.apply(first.id, deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
-    with beside_file(tmp_path) as db:
-        fill(db, 500)
+    store, clock = await with_a_past(tmp_path)
     written(tmp_path)
     await store.update(AlertsReceived(of_group(received(an_alert("a")), "a")), the_policy(), START)
     opened = named(tmp_path, written(tmp_path))

@@ -3,7 +3,7 @@
 import json
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from receiver.incident.heartbeat import Watch
 from receiver.incident.machine import transition
 from receiver.incident.model import AlertGroup, Decision, Failure, Incident, Kind, Origin, State
 from receiver.incident.timers import clock_set
-from receiver.store.base import ANY, Ask, Claimed, IncidentFilter, Sent, Standing, Store, Trace, Wanted
+from receiver.store.base import ANY, Ask, IncidentFilter, Sent, Standing, Store, Trace, Wanted
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite import file
 from receiver.store.sqlite.store import SQLiteStore
@@ -35,6 +35,7 @@ from tests.receiver.example_site import (
     MINUTE,
     START,
     Clock,
+    Taker,
     an_alert,
     beside_file,
     deciding,
@@ -64,32 +65,25 @@ def handling(channel: str) -> Handling:
     return Handling(MINUTE, keeps_incidents=there, umbrella=there, redraws=channel == "slack")
 
 
-@pytest.fixture
-async def filled(tmp_path: Path) -> AsyncIterator[tuple[SQLiteStore, Clock]]:
-    """A store with a past: resolved incidents with pages and timelines."""
+async def with_a_past(folder: Path) -> tuple[SQLiteStore, Clock]:
+    """Give a store with resolved incidents, their pages and timelines."""
     clock = Clock()
-    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None, handling=handling)
+    store = SQLiteStore(folder / "receiver.sqlite3", lambda: None, handling=handling)
     await store.open(clock.now)
     incident = await store.update(received(an_alert()), the_policy(), clock.now)
     assert incident is not None
     await store.apply(incident.id, deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
-    with beside_file(tmp_path) as db:
+    with beside_file(folder) as db:
         fill(db, 500)
+    return store, clock
+
+
+@pytest.fixture
+async def filled(tmp_path: Path) -> AsyncIterator[tuple[SQLiteStore, Clock]]:
+    store, clock = await with_a_past(tmp_path)
     clock.forward(days=1)
     yield store, clock
     await store.close()
-
-
-class TakesAll:
-    """A dispatcher that is given first pages, and never sends them."""
-
-    lease = 60.0
-
-    def takes(self, _address: str, _beside: int) -> bool:
-        return True
-
-    def take(self, _claims: Sequence[Claimed]) -> None:
-        pass
 
 
 def fill(db: sqlite3.Connection, count: int) -> None:
@@ -177,7 +171,7 @@ async def attach(store: SQLStore, clock: Clock, child: int, parent: int) -> None
     await store.answer(child, attached, clock.now, parent=parent, trace=Trace("linh", form="1"))
     await store.apply(parent, deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
     assert await store.raise_by_hand(raised, clock.now, Trace("linh", form="2"))
-    store.give_first_pages("email", TakesAll(), clock)
+    store.give_first_pages("email", Taker(), clock)
     assert await store.update(AlertsReceived(of_group(received(an_alert("first")), "first")), the_policy(), clock.now)
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import sqlite3
 import threading
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,20 @@ from receiver.store.sqlite.queue import Writer
 pytestmark = pytest.mark.sqlite("its writer")
 
 
-async def test_a_storm_of_urgent_changes_does_not_keep_the_others_waiting() -> None:
-    writer, done, go = Writer("test", lambda: None), list[str](), threading.Event()
-    with closing(
-        sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
-    ) as db:
+@contextmanager
+def in_memory(over: Callable[[], None] = lambda: None) -> Iterator[Writer]:
+    """Give a writer of a database that nobody else sees; it is shut down at the end."""
+    writer = Writer("test", over)
+    opened = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
+    with closing(opened) as db:
         writer.connection = db
+        yield writer
+        writer.shutdown()
+
+
+async def test_a_storm_of_urgent_changes_does_not_keep_the_others_waiting() -> None:
+    done, go = list[str](), threading.Event()
+    with in_memory() as writer:
 
         async def made(name: str, *, urgent: bool) -> None:
             await writer.commit(lambda _: done.append(name), urgent=urgent)
@@ -34,7 +43,6 @@ async def test_a_storm_of_urgent_changes_does_not_keep_the_others_waiting() -> N
         await asyncio.sleep(0)  # all of them are in the queue now
         go.set()
         await asyncio.gather(busy, storm)
-        writer.shutdown()
     assert len(done) == 20 * LARGEST + 4
     assert done[:LARGEST] == ["webhook"] * (LARGEST - 4) + ["claim"] * 4
 
@@ -42,10 +50,7 @@ async def test_a_storm_of_urgent_changes_does_not_keep_the_others_waiting() -> N
 @pytest.mark.parametrize("urgent", [1, 2, 3])
 async def test_a_few_urgent_changes_do_not_wait_for_what_is_not_urgent(urgent: int) -> None:
     done, go = list[str](), threading.Event()
-    writer = Writer("test", lambda: done.append("committed"))
-    opened = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
-    with closing(opened) as db:
-        writer.connection = db
+    with in_memory(lambda: done.append("committed")) as writer:
         busy = asyncio.create_task(writer.call(go.wait))
         settled = [writer.commit(lambda _: done.append("settle")) for _ in range(3)]
         webhooks = [writer.commit(lambda _: done.append("webhook"), urgent=True) for _ in range(urgent)]
@@ -53,7 +58,6 @@ async def test_a_few_urgent_changes_do_not_wait_for_what_is_not_urgent(urgent: i
         await asyncio.sleep(0)  # all of them are in the queue now
         go.set()
         await asyncio.gather(busy, waiting)
-        writer.shutdown()
     apart = [*["webhook"] * urgent, "committed", *["settle"] * 3, "committed"]
     together = [*["webhook"] * urgent, *["settle"] * 3, "committed"]
     assert done == (apart if urgent < 3 else together)
@@ -61,10 +65,7 @@ async def test_a_few_urgent_changes_do_not_wait_for_what_is_not_urgent(urgent: i
 
 async def test_what_is_not_urgent_is_kept_waiting_once() -> None:
     done, go = list[str](), threading.Event()
-    writer = Writer("test", lambda: done.append("committed"))
-    opened = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
-    with closing(opened) as db:
-        writer.connection = db
+    with in_memory(lambda: done.append("committed")) as writer:
         more = list[asyncio.Future[None]]()
         loop, added = asyncio.get_running_loop(), threading.Event()
 
@@ -84,21 +85,20 @@ async def test_what_is_not_urgent_is_kept_waiting_once() -> None:
         go.set()
         await asyncio.gather(busy, waiting)
         await asyncio.gather(*more)
-        writer.shutdown()
     assert done == ["first", "committed", "second", "settle", "committed"]
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), StopIteration(), sqlite3.IntegrityError("no"), RecursionError()])
 async def test_a_change_that_fails_takes_nobody_elses_with_it(error: Exception) -> None:
-    go, writer = threading.Event(), Writer("test", lambda: None)
-    opened = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
+    go = threading.Event()
 
     def fails(_db: object) -> None:
         raise error
 
-    with closing(opened) as db:
+    with in_memory() as writer:
+        db = writer.connection
+        assert db is not None
         db.execute("CREATE TABLE t (x)")
-        writer.connection = db
         busy = asyncio.create_task(writer.call(go.wait))
         good = [writer.commit(lambda db: db.execute("INSERT INTO t VALUES (1)").rowcount) for _ in range(2)]
         waiting = asyncio.gather(good[0], writer.commit(fails), good[1], return_exceptions=True)
@@ -110,16 +110,12 @@ async def test_a_change_that_fails_takes_nobody_elses_with_it(error: Exception) 
         assert (first, last) == (1, 1)
         assert isinstance(failed, Exception)
         assert db.execute("SELECT count(*) FROM t").fetchone() == (2,)
-        writer.shutdown()
 
 
 async def test_each_change_in_order_ends_a_transaction_of_its_own() -> None:
     """Of one transaction, PostgreSQL makes those first that have said what they will read."""
     done, go = list[str](), threading.Event()
-    writer = Writer("test", lambda: done.append("committed"))
-    opened = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
-    with closing(opened) as db:
-        writer.connection = db
+    with in_memory(lambda: done.append("committed")) as writer:
         busy = asyncio.create_task(writer.call(go.wait))
         waiting = asyncio.gather(
             writer.commit(lambda _: done.append("before"), urgent=True),
@@ -131,7 +127,6 @@ async def test_each_change_in_order_ends_a_transaction_of_its_own() -> None:
         await asyncio.sleep(0)  # all of them are in the queue now
         go.set()
         await asyncio.gather(busy, waiting)
-        writer.shutdown()
     assert done == ["before", "set", "committed", "between", "set again", "committed", "after", "committed"]
 
 
@@ -176,10 +171,7 @@ async def test_a_look_that_finds_nothing_waits_for_nobodys_lock(tmp_path: Path) 
 
 async def test_what_was_made_is_answered_though_the_store_closes_with_more_to_do() -> None:
     begun, go = threading.Event(), threading.Event()
-    writer = Writer("test", lambda: None)
-    opened = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
-    with closing(opened) as db:
-        writer.connection = db
+    with in_memory() as writer:
 
         def slow(_db: Connection) -> str:
             begun.set()

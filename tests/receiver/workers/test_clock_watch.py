@@ -1,7 +1,7 @@
 """Somebody sets the clock, or suspends the machine: nothing waits longer, comes sooner or is sent twice for it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from receiver.channels.base import Failure, SendError
 from receiver.incident.event import AlertsReceived, Resolve, UndoResolve
 from receiver.incident.model import EntryKind, Kind, Origin, State
 from receiver.metrics import Metrics
-from receiver.store.base import Claimed, Outage, StoreError, StoreOutageError
+from receiver.store.base import Outage, StoreError, StoreOutageError
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.clock_watch import ClockWatch, WatchedClock
@@ -24,6 +24,7 @@ from receiver.workers.watchdog import Watchdog
 from tests.receiver.example_site import (
     Clock,
     Recorder,
+    Taker,
     a_store,
     an_alert,
     as_message,
@@ -184,18 +185,6 @@ async def test_a_claim_that_is_under_way_when_the_clock_is_set_leases_for_as_lon
     assert await rig.store.claim("email", rig.read(), 90, 10) == []
     await rig.seconds(20, 10)
     assert rig.people() == ["linh@example.com"]
-
-
-class Taker:
-    """Takes what it is given, and never sends it."""
-
-    lease = 90.0
-
-    def takes(self, _address: str, _beside: int) -> bool:
-        return True
-
-    def take(self, _claims: Sequence[Claimed]) -> None:
-        return
 
 
 @pytest.mark.sqlite("on PostgreSQL several receivers send")

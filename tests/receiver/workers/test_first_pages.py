@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from receiver.workers.dispatcher import SLOTS
 from tests.receiver.example_site import (
     START,
     Clock,
+    Taker,
     a_store,
     an_alert,
     labelled,
@@ -37,21 +38,6 @@ from tests.receiver.workers.test_dispatcher import Rig, Stuck
 pytestmark = pytest.mark.sqlite("on PostgreSQL several receivers send")
 CHANNELS = ("email", "pagerduty", "slack")
 MANY = [an_alert(str(number), severity="warning", team=f"team-{number % 3}") for number in range(30)]
-
-
-class Taker:
-    """Takes what it is given, and keeps it."""
-
-    lease = 90.0
-
-    def __init__(self, *, takes: bool = True) -> None:
-        self._takes, self.claims = takes, list[Claimed]()
-
-    def takes(self, _address: str, _beside: int) -> bool:
-        return self._takes
-
-    def take(self, claims: Sequence[Claimed]) -> None:
-        self.claims += claims
 
 
 async def fire(
