@@ -185,7 +185,7 @@ class Actions:
         registry: CollectorRegistry,
         stuck: TellStuck = log_stuck,
     ) -> None:
-        """``stuck`` is told of an incident that takes no answer, and of the error that is why."""
+        """``stuck`` gets the number of each incident that cannot take an answer, and the error."""
         self._store, self._current, self.clock, self._stuck = store, current, clock, stuck
         text = "Answers of people, by where they came from and what became of them."
         self._counter = Counter("receiver_answers", text, ["source", "outcome"], registry=registry)
